@@ -1,0 +1,77 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+// Caller is who called, as the relay verified it.
+type Caller struct {
+	Session wamp.ID
+	AuthID  string
+	// Role is the member's role in the management realm; empty in the users realm.
+	Role  wire.Role
+	Realm string
+}
+
+// Call is one call of a row, its payload not yet decoded.
+type Call struct {
+	Op     *Op
+	Caller Caller
+	Args   wamp.List // the row's own arguments, without the node
+	Kwargs wamp.Dict
+}
+
+// Handler carries a row out. Its error becomes the caller's by cfcerr.Public.
+type Handler func(ctx context.Context, c Call) (any, error)
+
+// Table holds the handlers that one program has bound. It is filled before it
+// is read, by one goroutine.
+type Table struct{ handlers map[*Op]Handler }
+
+// NewTable makes an empty table.
+func NewTable() *Table { return &Table{handlers: map[*Op]Handler{}} }
+
+// Bind attaches code to a row; a second binding is a defect and panics.
+func Bind[In, Out any](t *Table, s Spec[In, Out], h func(context.Context, Caller, In) (Out, error)) {
+	t.Set(s.Op, func(ctx context.Context, c Call) (any, error) {
+		var in In
+		if err := s.Decode(c.Args, c.Kwargs, &in); err != nil {
+			return nil, err
+		}
+		return h(ctx, c.Caller, in)
+	})
+}
+
+// Set attaches an undecoded handler, such as the one that forwards to the node.
+func (t *Table) Set(o *Op, h Handler) {
+	if _, dup := t.handlers[o]; dup {
+		panic(fmt.Sprintf("catalog: %s is bound twice", o.URI()))
+	}
+	t.handlers[o] = h
+}
+
+// Handler is what carries the row out here.
+func (t *Table) Handler(o *Op) (Handler, bool) { h, ok := t.handlers[o]; return h, ok }
+
+// Missing are the rows of the given kinds that nothing is bound to.
+func (t *Table) Missing(kinds ...Realm) []string {
+	var uris []string
+	for _, o := range All() {
+		for _, k := range kinds {
+			if _, ok := t.handlers[o]; o.Realm == k && !ok {
+				uris = append(uris, o.URI())
+			}
+		}
+	}
+	return uris
+}
+
+// Check decodes the arguments of a row that is forwarded and drops the result:
+// a bad call never reaches the node.
+func (o *Op) Check(args wamp.List, kwargs wamp.Dict) error {
+	return o.Decode(args, kwargs, newOf(o.in))
+}

@@ -1,0 +1,72 @@
+package catalog
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"fabric.center/cfc/shared/wire"
+)
+
+// Publisher is the side that publishes an event.
+type Publisher uint8
+
+// The publishers.
+const (
+	ByRelay Publisher = iota + 1
+	ByAgent
+)
+
+// Event is one row of the events. Its arguments are ids and, last, details: a
+// dict that always has time, and for an agent's events boot (the id of the
+// agent's run), seq (one up for each event of that run) and tseq (one up for
+// each event of that topic), so that losses and doubles show.
+type Event struct {
+	Area   string // empty for the events of a management realm itself
+	Name   string
+	Args   []string
+	By     Publisher
+	Access Access // the smallest role that may subscribe
+	Doc    string
+}
+
+var (
+	events     []*Event
+	nodeArgs   = []string{"node_id", "details"}
+	workerArgs = []string{"node_id", "worker_id", "details"}
+	realmArgs  = []string{"node_id", "worker_id", "realm_id", "details"}
+)
+
+func event(e Event) *Event {
+	switch {
+	case e.Name == "", e.By == 0, e.Access == 0, e.Doc == "":
+		panic(fmt.Sprintf("catalog: event %s: name, publisher, access and doc are required", e.URI()))
+	case len(e.Args) < 2 || e.Args[0] != "node_id" || e.Args[len(e.Args)-1] != "details":
+		panic(fmt.Sprintf("catalog: event %s: arguments begin with node_id and end with details", e.URI()))
+	case slices.ContainsFunc(events, func(f *Event) bool { return f.URI() == e.URI() }):
+		panic(fmt.Sprintf("catalog: event %s is declared twice", e.URI()))
+	}
+	events = append(events, &e)
+	return &e
+}
+
+// URI is the event's topic.
+func (e *Event) URI() string {
+	if e.Area == "" {
+		return wire.Prefix + e.Name
+	}
+	return wire.RemotePrefix + e.Area + "." + e.Name
+}
+
+// AliasURI is the topic under Crossbar.io's prefix.
+func (e *Event) AliasURI() string {
+	if e.Area == "" {
+		return wire.AliasRealm + e.Name
+	}
+	return wire.AliasRemote + e.Area + "." + e.Name
+}
+
+// Events are the rows, by topic.
+func Events() []*Event {
+	return slices.SortedFunc(slices.Values(events), func(a, b *Event) int { return strings.Compare(a.URI(), b.URI()) })
+}

@@ -1,0 +1,78 @@
+package catalog
+
+import (
+	"time"
+
+	"fabric.center/cfc/shared/cfcerr"
+)
+
+// Arguments of the node area.
+type (
+	// ShutdownNodeIn says how a node goes down.
+	ShutdownNodeIn struct {
+		Restart bool `wamp:"restart,optional" doc:"start it again; needs an agent that supervises its node"`
+	}
+	// GetWorkersIn filters workers.
+	GetWorkersIn struct {
+		FilterTypes []string `wamp:"filter_types,optional" doc:"only of these types"`
+	}
+	// GetWorkerIn names a worker.
+	GetWorkerIn struct {
+		Worker       ObjectID `wamp:"worker_id" doc:"the worker"`
+		IncludeStats bool     `wamp:"include_stats,optional" doc:"with traffic between controller and worker"`
+	}
+	// StartWorkerIn is a worker to be: (worker_id, config) with type in the
+	// config, or (worker_id, type, options).
+	StartWorkerIn struct {
+		Worker  *ObjectID      `wamp:"worker_id" doc:"its id; null makes one up"`
+		Config  any            `wamp:"config" doc:"a dict with type (router, container, proxy, guest, websocket-testee) and the worker's options, or the type alone"`
+		Options map[string]any `wamp:"options,optional" doc:"the worker's options, when config is the type alone"`
+	}
+	// StopWorkerIn is a worker to end.
+	StopWorkerIn struct {
+		Worker ObjectID `wamp:"worker_id" doc:"the worker"`
+		Kill   bool     `wamp:"kill,optional" doc:"end the process at once, without an orderly stop"`
+	}
+)
+
+// Results of the node area that the agent makes; others are the node's own.
+type (
+	// NodeShutdown is a node that is down.
+	NodeShutdown struct {
+		NodeID     string `json:"node_id"`
+		Stopped    string `json:"stopped"`
+		Restarting bool   `json:"restarting"`
+		By         string `json:"by"`
+	}
+	// Dict is an object of the node, passed on as it is.
+	Dict map[string]any
+)
+
+// Rows of the node area.
+var (
+	NodeGetStatus = define[None, Dict](Op{Realm: Remote, Area: "node", Name: "get_status", Scope: Node, Access: Read, Forward: "get_status",
+		Doc: "Show a node's status, asked from the node itself.", Returns: "title, started, controller_pid, running_workers, workers_by_type, directory, pubkey, …"})
+	NodeShutdownOp = define[ShutdownNodeIn, NodeShutdown](Op{Realm: Remote, Area: "node", Name: "shutdown", Scope: Node, Access: Admin, Timeout: time.Minute,
+		Doc: "Shut a node down, with its workers, in order. Returns when it is down.", Emits: []string{"on_worker_stopped"},
+		Errors: []cfcerr.Kind{cfcerr.NotSupported, cfcerr.DeniedByHost}})
+	NodeGetWorkers = define[GetWorkersIn, []string](Op{Realm: Remote, Area: "node", Name: "get_workers", Scope: Node, Access: Read,
+		Doc: "List the workers of a node.", Returns: "worker ids, sorted"})
+	NodeGetWorker = define[GetWorkerIn, Dict](Op{Realm: Remote, Area: "node", Name: "get_worker", Scope: Node, Access: Read, Forward: "get_worker",
+		Doc: "Show a worker of a node.", Returns: "id, pid, type, status, created, started, startup_time, uptime", Errors: []cfcerr.Kind{cfcerr.NoSuchWorker}})
+	NodeStartWorker = define[StartWorkerIn, Dict](Op{Realm: Remote, Area: "node", Name: "start_worker", Scope: Node, Access: Write, Timeout: time.Minute,
+		Doc: "Start a worker process. Returns when it is ready; a guest worker (any executable) is for owners only.", Returns: "id, pid, type, status, started, startup_time, who",
+		Emits:  []string{"on_worker_starting", "on_worker_started"},
+		Errors: []cfcerr.Kind{cfcerr.AlreadyRunning, cfcerr.InvalidConfiguration, cfcerr.NotSupported, cfcerr.DeniedByHost}})
+	NodeStopWorker = define[StopWorkerIn, Dict](Op{Realm: Remote, Area: "node", Name: "stop_worker", Scope: Node, Access: Write, Timeout: time.Minute,
+		Doc: "Stop a worker process. Returns when it is gone.", Returns: "id, type, kill, who, when",
+		Emits:  []string{"on_worker_stopping", "on_worker_stopped"},
+		Errors: []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.NotRunning, cfcerr.DeniedByHost}})
+)
+
+// Events of workers.
+var (
+	OnWorkerStarting = event(Event{Area: "node", Name: "on_worker_starting", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is about to be started; details hold its type."})
+	OnWorkerStarted  = event(Event{Area: "node", Name: "on_worker_started", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is ready; details hold its type and pid."})
+	OnWorkerStopping = event(Event{Area: "node", Name: "on_worker_stopping", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is about to be stopped."})
+	OnWorkerStopped  = event(Event{Area: "node", Name: "on_worker_stopped", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is gone, or its start failed; details hold the reason, whoever caused it."})
+)

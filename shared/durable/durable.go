@@ -1,0 +1,83 @@
+// Package durable writes small files so that a crash at any moment leaves the
+// old content or the new, never a mixture: a temporary file beside the target,
+// flushed, renamed over it, and the directory flushed.
+package durable
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// WriteFile replaces path with data. The mode is exact, whatever the umask.
+func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+			err = fmt.Errorf("cannot write %s: %w", path, err)
+		}
+	}()
+	if err = fill(f, data, mode); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func fill(f *os.File, data []byte, mode os.FileMode) error {
+	defer f.Close()
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Remove deletes path so that it stays deleted after a crash. A path that is
+// not there is no error.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("cannot remove %s: %w", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// PrivateDir makes a directory that only its owner can enter, and refuses one
+// that others can.
+func PrivateDir(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("cannot make directory %s: %w", path, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("cannot use directory %s: %w", path, err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("cannot use %s: not a directory", path)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("cannot use directory %s: mode is %#o, others may look in; expected 0700", path, info.Mode().Perm())
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
