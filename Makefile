@@ -1,0 +1,87 @@
+# Everything is reached from here. A fresh Debian needs Go 1.26, Python 3.11 and
+# make; the rest is set up below .cache on first use.
+#
+#   make run         the product on this machine, until Ctrl-C
+#   make test        everything, the real Crossbar.io node included
+#   make test-short  unit tests only, within a minute
+#   make lint        gofmt, vet, golangci-lint
+#
+# CFC_WITHOUT=crossbar leaves out, by name, what needs the real node.
+# CFC_CROSSBAR=/path/to/crossbar uses that node instead of .cache/venv.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+CACHE   := $(CURDIR)/.cache
+CMDS    := $(patsubst %/,%,$(wildcard relay/cmd/*/ agent/cmd/*/))
+
+GOLANGCI_VERSION := v2.6.2
+GOLANGCI         := $(CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION)
+
+export CFC_WITHOUT
+export GOFLAGS := -buildvcs=false $(filter-out -buildvcs=%,$(GOFLAGS))
+
+# Packages under a directory named e2e drive built binaries; those whose path
+# ends with it need the real node as well.
+LIST  = $(GO) list ./...
+UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
+WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(if $(filter crossbar,$(CFC_WITHOUT)),| grep -vE '/e2e$$' | grep -v '/e2e/node',))
+
+.PHONY: build test test-short lint docs bench run venv clean go-version cc
+
+build: go-version
+	@mkdir -p bin
+	@for cmd in $(CMDS); do \
+	  CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./$$cmd; \
+	done
+	@ls bin
+
+test: go-version cc venv build
+	$(GO) vet ./...
+	$(GO) test -race -timeout 10m $(UNIT)
+	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 1 -timeout 20m $(WHOLE)
+
+test-short: go-version
+	$(GO) test -timeout 55s $(UNIT)
+
+lint: go-version $(GOLANGCI)
+	@out=$$(gofmt -l agent relay shared 2>/dev/null || true); \
+	if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GOLANGCI) run ./...
+
+$(GOLANGCI):
+	@mkdir -p $(@D)
+	GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(@D)/golangci-lint $@
+
+# The generated pages: a test fails when one of them is stale.
+docs: go-version
+	$(GO) generate ./shared/...
+
+bench: go-version
+	$(GO) run ./relay/bench
+
+run: go-version venv build
+	@exec $(GO) run ./shared/e2e/demo
+
+venv:
+	@shared/e2e/setup.sh venv
+
+cc:
+	@shared/e2e/setup.sh cc
+
+go-version:
+	@v=$$($(GO) env GOVERSION 2>/dev/null || true); \
+	case "$$v" in \
+	  go1.2[6-9]*|go1.[3-9][0-9]*|go[2-9]*|devel*) ;; \
+	  '') echo "cannot build: no 'go' command found; install Go 1.26 and put it on PATH" >&2; exit 1;; \
+	  *) echo "cannot build: this is $$v, Go 1.26 or newer is needed" >&2; exit 1;; \
+	esac
+
+clean:
+	rm -rf bin dist .cache

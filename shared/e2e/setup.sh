@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Sets up what the tests and the demo need beside Go, once: `setup.sh venv` the
+# stock Crossbar.io node and Autobahn|Python in .cache/venv, `setup.sh cc` the C
+# compiler without which Go has no race detector.
+#
+# The environment is rebuilt when the pins, the interpreter or its place change,
+# and when a build was interrupted: the stamp is written last.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+pins=$root/shared/e2e/requirements.txt
+venv=$root/.cache/venv
+
+fail() { printf '%s\n' "$@" >&2; exit 1; }
+
+# install NAME...: Debian packages, where this user may.
+install() {
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+  echo "installing $* with apt-get" >&2
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >&2 ||
+    { apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >&2; }
+}
+
+cc() {
+  command -v gcc >/dev/null || command -v clang >/dev/null || install gcc libc6-dev ||
+    fail "cannot run the race detector: it needs a C compiler" "try: sudo apt-get install gcc libc6-dev"
+}
+
+python() {
+  local p
+  for p in python3.11 python3.12 python3.13 python3; do
+    if command -v "$p" >/dev/null && "$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$p"; return
+    fi
+  done
+  fail "cannot set up the Crossbar.io node: no Python 3.11 or newer found" "try: sudo apt-get install python3 python3-venv"
+}
+
+create() { # create PYTHON: an empty environment with pip in it
+  "$1" -m venv "$venv" >"$venv.log" 2>&1 && return
+  install python3-venv && rm -rf "$venv" && "$1" -m venv "$venv" >"$venv.log" 2>&1 && return
+  cat "$venv.log" >&2
+  fail "cannot make a Python environment in $venv" "try: sudo apt-get install python3-venv"
+}
+
+venv() {
+  case ",${CFC_WITHOUT:-}," in *,crossbar,*) echo "left out by CFC_WITHOUT: the Crossbar.io node"; return;; esac
+  if [ -n "${CFC_CROSSBAR:-}" ]; then
+    [ -x "$CFC_CROSSBAR" ] || fail "cannot use CFC_CROSSBAR: $CFC_CROSSBAR is not a program"
+    return
+  fi
+  mkdir -p "$root/.cache"
+  exec 9>"$venv.lock"
+  flock 9
+  local py want
+  py=$(python)
+  want="$(sha256sum <"$pins" | cut -d' ' -f1) $("$py" -c 'import sys; print(sys.version.split()[0], sys.base_prefix)') $venv"
+  if [ -x "$venv/bin/crossbar" ] && [ "$(cat "$venv/stamp" 2>/dev/null)" = "$want" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+    return
+  fi
+  echo "setting up the Crossbar.io node in .cache/venv (once, about a minute)" >&2
+  rm -rf "$venv"
+  create "$py"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps -r "$pins" >"$venv.log" 2>&1 ||
+    { tail -n 20 "$venv.log" >&2; fail "cannot install the Crossbar.io node: see $venv.log"; }
+  "$venv/bin/crossbar" version >"$venv.log" 2>&1 ||
+    { tail -n 20 "$venv.log" >&2; fail "cannot start the Crossbar.io node that was installed: see $venv.log"; }
+  printf '%s\n' "$want" >"$venv/stamp"
+}
+
+case "${1:-}" in
+  cc | venv) "$1" ;;
+  *) fail "usage: setup.sh venv|cc" ;;
+esac
