@@ -40,7 +40,9 @@ const (
 	tokenSum    = 4
 )
 
-var lower32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+const base32Digits = "abcdefghijklmnopqrstuvwxyz234567"
+
+var lower32 = base32.NewEncoding(base32Digits).WithPadding(base32.NoPadding)
 
 // NewToken makes a token with 128 bits of secret.
 func NewToken(p Purpose) (Token, error) {
@@ -70,7 +72,8 @@ func ParseToken(s string) (Token, error) {
 			continue
 		}
 		id, secret, ok := strings.Cut(rest, "_")
-		if !ok || len(id) != tokenID || len(secret) < tokenSecret+tokenSum || len(s) > 128 {
+		if !ok || len(id) != tokenID || len(secret) < tokenSecret+tokenSum || len(s) > 128 ||
+			strings.Trim(id+secret, base32Digits) != "" {
 			return Token{}, ErrTokenForm
 		}
 		body := s[:len(s)-tokenSum]
@@ -90,6 +93,9 @@ func (t Token) Hash() [32]byte { return sha256.Sum256([]byte(t.text)) }
 
 // String shows the id alone, so that a token in a log line gives nothing away.
 func (t Token) String() string { return prefixes[t.Purpose] + t.ID + "_…" }
+
+// GoString is String.
+func (t Token) GoString() string { return t.String() }
 
 func checksum(s string) string {
 	var b [4]byte
