@@ -29,10 +29,10 @@ type Error struct {
 	cause error
 }
 
-// New makes an error; an error among the arguments of %w stays its cause.
+// New makes an error; the errors among the arguments of %w stay its causes.
 func New(k Kind, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Kind: k, Message: err.Error(), cause: errors.Unwrap(err)}
+	return &Error{Kind: k, Message: err.Error(), cause: err}
 }
 
 // Argument says which argument is wrong and what was expected.
@@ -56,7 +56,7 @@ func (e *Error) With(key string, value any) *Error {
 // Error is the sentence for people.
 func (e *Error) Error() string { return e.Message }
 
-// Unwrap is the cause.
+// Unwrap is the error as it was formatted, which wraps the causes.
 func (e *Error) Unwrap() error { return e.cause }
 
 // URI is the error's name on the wire.
@@ -119,7 +119,7 @@ func (e *Error) Kwargs() wamp.Dict {
 	return wamp.Dict(maps.Clone(e.Details))
 }
 
-// Message of a failed request of type t.
+// Wamp is the ERROR that answers a failed request of type t.
 func (e *Error) Wamp(t wamp.MessageType, request wamp.ID) *wamp.Error {
 	return &wamp.Error{Type: t, Request: request, Details: wamp.Dict{}, Error: wamp.URI(e.URI()), Arguments: e.Args(), ArgumentsKw: e.Kwargs()}
 }
@@ -131,7 +131,7 @@ func FromWamp(uri string, args wamp.List, kwargs wamp.Dict) *Error {
 	if i, ok := byURI[uri]; ok {
 		e.Kind = i.Kind
 	}
-	if len(args) > 0 {
+	if len(args) > 0 && args[0] != nil {
 		e.Message = fmt.Sprint(args[0])
 	}
 	if e.Message == "" {
