@@ -107,6 +107,9 @@ func (k Key) GoString() string { return k.String() }
 
 // Sign answers a challenge. The channel id is nil where there is no binding.
 func (k Key) Sign(challenge string, channelID []byte) (string, error) {
+	if k.IsZero() {
+		return "", errors.New("cannot sign: there is no key")
+	}
 	raw, err := hex.DecodeString(challenge)
 	if err != nil || len(raw) != ChallengeSize {
 		return "", errors.New("cannot sign: the challenge is not 64 hex digits")
