@@ -48,10 +48,14 @@ func fill(f *os.File, data []byte, mode os.FileMode) error {
 // Remove deletes path so that it stays deleted after a crash. A path that is
 // not there is no error.
 func Remove(path string) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+	err := os.Remove(path)
+	if err == nil || os.IsNotExist(err) {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("cannot remove %s: %w", path, err)
 	}
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
 // PrivateDir makes a directory that only its owner can enter, and refuses one
