@@ -1,0 +1,286 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"fabric.center/cfc/shared/cfcerr"
+	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/zap"
+)
+
+// goodbyeTimeout is how long Close waits for the relay's GOODBYE.
+const goodbyeTimeout = 2 * time.Second
+
+// eventQueue is how many events wait for a handler before the connection is
+// held back.
+const eventQueue = 256
+
+type writer interface{ Write(wamp.Message) error }
+
+// Session is a joined session. Its methods may be called from any goroutine;
+// Close must be called once it is no longer needed, however it ended, and not
+// from a handler, which it waits for.
+type Session struct {
+	peer    wamp.Peer
+	log     *zap.Logger
+	welcome *wamp.Welcome
+	ids     wamp.SyncIDGen
+	max     int
+
+	// life ends with the session; handlers run under it.
+	life   context.Context
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	waiting map[wamp.ID]*request
+	topics  map[wamp.ID]EventHandler
+	procs   map[wamp.ID]Handler
+	running map[wamp.ID]context.CancelCauseFunc
+	dropped string // why this side dropped it
+
+	events  chan func()
+	sending sync.RWMutex // held for writing while the peer is closed
+	closing chan struct{}
+	done    chan struct{}
+	end     *Ended
+	goodbye sync.Once
+	closed  sync.Once
+	wg      sync.WaitGroup
+}
+
+// Ended is why a session is over.
+type Ended struct {
+	// Reason is the GOODBYE's URI, "closed" by this side or, without a
+	// GOODBYE, what the transport saw: "closed", "silent", "error: …".
+	Reason  string
+	Message string
+}
+
+// Error is the reason in a sentence.
+func (e *Ended) Error() string {
+	if e.Message != "" {
+		return fmt.Sprintf("the session ended: %s (%s)", e.Message, e.Reason)
+	}
+	return "the session ended: " + e.Reason
+}
+
+// Refusal is the end as an error of this product, where the relay said why.
+func (e *Ended) Refusal() *cfcerr.Error {
+	return cfcerr.FromWamp(e.Reason, wamp.List{e.Error()}, nil)
+}
+
+func start(ctx context.Context, p wamp.Peer, w *wamp.Welcome, c Config) *Session {
+	s := &Session{
+		peer: p, log: c.Log, welcome: w, max: c.MaxInvocations,
+		waiting: map[wamp.ID]*request{}, topics: map[wamp.ID]EventHandler{},
+		procs: map[wamp.ID]Handler{}, running: map[wamp.ID]context.CancelCauseFunc{},
+		events: make(chan func(), eventQueue), closing: make(chan struct{}), done: make(chan struct{}),
+	}
+	// The session outlives the joining: it ends by Close or by the relay.
+	s.life, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.wg.Go(s.read)
+	s.wg.Go(s.dispatch)
+	if c.Ping > 0 {
+		s.wg.Go(func() { s.ping(c.Ping) })
+	}
+	return s
+}
+
+// ID is the session's id at the relay.
+func (s *Session) ID() wamp.ID { return s.welcome.ID }
+
+// Welcome are WELCOME's details: realm, authid, authrole, authextra, …
+func (s *Session) Welcome() wamp.Dict { return s.welcome.Details }
+
+// Realm is the realm that was joined.
+func (s *Session) Realm() string { return s.detail("realm") }
+
+// AuthID is the name under which the relay knows this side.
+func (s *Session) AuthID() string { return s.detail("authid") }
+
+// AuthRole is the role in the realm.
+func (s *Session) AuthRole() string { return s.detail("authrole") }
+
+// Extra is WELCOME's authextra.
+func (s *Session) Extra() wamp.Dict {
+	d, _ := wamp.AsDict(s.welcome.Details["authextra"])
+	return d
+}
+
+func (s *Session) detail(name string) string {
+	v, _ := wamp.AsString(s.welcome.Details[name])
+	return v
+}
+
+// Done is closed when the session is over.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Ended is why the session is over, nil while it lives.
+func (s *Session) Ended() *Ended {
+	select {
+	case <-s.done:
+		return s.end
+	default:
+		return nil
+	}
+}
+
+// Err is Ended as an error.
+func (s *Session) Err() error {
+	if e := s.Ended(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// Close says GOODBYE, cancels what runs here and waits for it. Calls that wait
+// get ConnectionLost.
+func (s *Session) Close() error {
+	s.goodbye.Do(func() {
+		close(s.closing)
+		if s.send(&wamp.Goodbye{Reason: wamp.CloseRealm, Details: wamp.Dict{}}) == nil {
+			timer := time.NewTimer(goodbyeTimeout)
+			select {
+			case <-s.done:
+			case <-timer.C:
+			}
+			timer.Stop()
+		}
+		s.shut()
+	})
+	s.wg.Wait()
+	return nil
+}
+
+// Drop ends the session at once, without GOODBYE, and waits for nothing. The
+// reason is what is told to who asks why it ended.
+func (s *Session) Drop(reason string) {
+	s.mu.Lock()
+	if s.dropped == "" {
+		s.dropped = reason
+	}
+	s.mu.Unlock()
+	s.shut()
+}
+
+// shut closes the peer, which ends the reader; nobody is sending meanwhile.
+func (s *Session) shut() {
+	s.cancel()
+	s.closed.Do(func() {
+		s.sending.Lock()
+		defer s.sending.Unlock()
+		s.peer.Close()
+	})
+}
+
+// send hands a message to the peer. A peer of this product takes or refuses it
+// at once; another may block until the session ends.
+func (s *Session) send(m wamp.Message) error {
+	s.sending.RLock()
+	defer s.sending.RUnlock()
+	select {
+	case <-s.life.Done():
+		return errOver
+	default:
+	}
+	if w, ok := s.peer.(writer); ok {
+		return w.Write(m)
+	}
+	select {
+	case s.peer.Send() <- m:
+		return nil
+	case <-s.life.Done():
+		return errOver
+	}
+}
+
+var errOver = errors.New("the session is over")
+
+// read is the one goroutine that reads; it ends the session when it ends.
+func (s *Session) read() {
+	end := &Ended{}
+	for end.Reason == "" {
+		select {
+		case m, ok := <-s.peer.Recv():
+			if ok {
+				s.receive(m, end)
+			} else {
+				end.Reason = reasonOf(s.peer)
+			}
+		case <-s.life.Done():
+			end.Reason = "closed"
+		}
+	}
+	s.mu.Lock()
+	if s.dropped != "" {
+		end = &Ended{Reason: s.dropped}
+	}
+	s.mu.Unlock()
+	s.end = end
+	close(s.done)
+	s.shut()
+}
+
+func (s *Session) receive(m wamp.Message, end *Ended) {
+	switch m := m.(type) {
+	case *wamp.Event:
+		s.onEvent(m)
+	case *wamp.Invocation:
+		s.onInvocation(m)
+	case *wamp.Interrupt:
+		s.onInterrupt(m)
+	case *wamp.Goodbye:
+		s.onGoodbye(m, end)
+	case *wamp.Abort:
+		end.Reason = cmp.Or(string(m.Reason), "aborted")
+		end.Message, _ = wamp.AsString(m.Details["message"])
+	default:
+		s.onReply(m)
+	}
+}
+
+func (s *Session) onGoodbye(m *wamp.Goodbye, end *Ended) {
+	select {
+	case <-s.closing:
+		end.Reason = "closed"
+		return
+	default:
+	}
+	end.Reason = cmp.Or(string(m.Reason), "closed")
+	end.Message, _ = wamp.AsString(m.Details["message"])
+	if err := s.send(&wamp.Goodbye{Reason: wamp.ErrGoodbyeAndOut, Details: wamp.Dict{}}); err != nil {
+		s.log.Debug("GOODBYE could not be answered", zap.Error(err))
+	}
+}
+
+// ping ends the session when the relay misses two pings in a row.
+func (s *Session) ping(every time.Duration) {
+	p, ok := s.peer.(interface{ Ping(context.Context) error })
+	if !ok {
+		return
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for misses := 0; ; {
+		select {
+		case <-s.done:
+			return
+		case <-tick.C:
+		}
+		ctx, cancel := context.WithTimeout(s.life, every)
+		err := p.Ping(ctx)
+		cancel()
+		if err == nil {
+			misses = 0
+		} else if misses++; misses >= 2 {
+			s.log.Debug("relay is silent", zap.Error(err))
+			s.Drop("silent")
+			return
+		}
+	}
+}
