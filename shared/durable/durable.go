@@ -28,7 +28,7 @@ func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
 	if err = os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
 func fill(f *os.File, data []byte, mode os.FileMode) error {
@@ -50,7 +50,7 @@ func fill(f *os.File, data []byte, mode os.FileMode) error {
 func Remove(path string) error {
 	err := os.Remove(path)
 	if err == nil || os.IsNotExist(err) {
-		err = syncDir(filepath.Dir(path))
+		err = SyncDir(filepath.Dir(path))
 	}
 	if err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("cannot remove %s: %w", path, err)
@@ -77,7 +77,8 @@ func PrivateDir(path string) error {
 	return nil
 }
 
-func syncDir(dir string) error {
+// SyncDir flushes a directory: what was made, renamed or removed in it stays so.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
