@@ -1,0 +1,70 @@
+package peer
+
+import (
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// netConn stands between the WebSocket library and the network. What the
+// library writes by itself (pongs, close frames) joins the queue, so that it
+// never falls into the middle of a frame; before the reader waits for the
+// network, what it has queued for others is sent off.
+type netConn struct {
+	net.Conn
+	raw    syscall.RawConn // of a plain TCP or Unix connection, for writes that do not wait
+	conn   atomic.Pointer[Conn]
+	reads  atomic.Uint64 // grows with everything that comes in
+	direct direct
+}
+
+func wrapConn(nc net.Conn) *netConn {
+	n := &netConn{Conn: nc}
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			n.raw = raw
+		}
+	}
+	n.direct.init()
+	return n
+}
+
+func (n *netConn) attach(c *Conn) { n.conn.Store(c) }
+
+// Read is called by the library when its buffer is empty.
+func (n *netConn) Read(b []byte) (int, error) {
+	if c := n.conn.Load(); c != nil {
+		c.flushBatch()
+	}
+	i, err := n.Conn.Read(b)
+	if i > 0 {
+		n.reads.Add(1)
+	}
+	return i, err
+}
+
+// Write takes the handshake, and later whole control frames.
+func (n *netConn) Write(b []byte) (int, error) {
+	c := n.conn.Load()
+	if c == nil {
+		return n.Conn.Write(b)
+	}
+	c.control(b)
+	return len(b), nil
+}
+
+// SetWriteDeadline of the library is for writes that it no longer does itself.
+func (n *netConn) SetWriteDeadline(t time.Time) error {
+	if n.conn.Load() != nil {
+		return nil
+	}
+	return n.Conn.SetWriteDeadline(t)
+}
+
+func (n *netConn) closeWrite() {
+	if w, ok := n.Conn.(interface{ CloseWrite() error }); ok {
+		_ = n.Conn.SetWriteDeadline(time.Now().Add(time.Second)) // TLS writes an alert
+		_ = w.CloseWrite()
+	}
+}

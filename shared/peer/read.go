@@ -1,0 +1,143 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/gammazero/nexus/v3/wamp"
+	"github.com/gorilla/websocket"
+)
+
+var errTooBig = errors.New("message over the limit")
+
+func (c *Conn) read() {
+	defer c.readerEnds()
+	for {
+		kind, r, err := c.ws.NextReader()
+		if err != nil {
+			return
+		}
+		buf := buffers.Get().(*[]byte)
+		*buf, err = c.readAll((*buf)[:0], r)
+		switch {
+		case err != nil && !errors.Is(err, errTooBig):
+			recycle(buf)
+			return
+		case c.ending(): // read on, so that our last words are not taken back
+		case err != nil:
+			c.tooBig()
+		default:
+			if err := c.deliver(kind, *buf); err != nil {
+				c.violated(err)
+			}
+		}
+		recycle(buf)
+	}
+}
+
+// readAll reads one message, up to the limit that holds now.
+func (c *Conn) readAll(b []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if len(b) > c.maxMessage() {
+			return b, errTooBig
+		}
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+	}
+}
+
+func (c *Conn) maxMessage() int {
+	if c.welcomed.Load() {
+		return MaxMessage
+	}
+	return MaxHandshake
+}
+
+func (c *Conn) maxNesting() int {
+	if c.welcomed.Load() {
+		return MaxNesting
+	}
+	return MaxHandshakeNesting
+}
+
+// deliver decodes one message and hands it on.
+func (c *Conn) deliver(kind int, b []byte) error {
+	if want := int(c.opcode()); kind != want {
+		return fmt.Errorf("a frame of type %d where %s has type %d", kind, c.format.name, want)
+	}
+	h := c.hooks.Load()
+	hooked := h != nil && h.in != nil
+	m, err := c.format.decode(b, c.maxNesting(), hooked && h.raw, &c.raw)
+	if err != nil {
+		return err
+	}
+	to, late := c.in, (<-chan struct{})(nil)
+	if !hooked {
+		to, late = c.hs, c.hooked
+	} else if m = h.in(m); m == nil {
+		return nil
+	}
+	if m, err = expanded(m); err != nil {
+		return err
+	}
+	c.flushBatch()
+	select {
+	case to <- m:
+	case <-c.closing:
+	case <-late:
+		return errors.New("a message before the session was established")
+	}
+	return nil
+}
+
+func (c *Conn) ending() bool {
+	select {
+	case <-c.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// violated tells the far side what was wrong and ends the connection.
+func (c *Conn) violated(err error) {
+	c.finish(&wamp.Abort{Reason: wamp.ErrProtocolViolation, Details: wamp.Dict{"message": err.Error()}}, ReasonViolation)
+}
+
+func (c *Conn) tooBig() {
+	c.mu.Lock()
+	c.code = websocket.CloseMessageTooBig
+	c.mu.Unlock()
+	c.end(ReasonViolation, finishing)
+}
+
+func (c *Conn) closeCode() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return orDefault(c.code, websocket.CloseNormalClosure)
+}
+
+func (c *Conn) readerEnds() {
+	c.flushBatch()
+	c.end(ReasonClosed, finishing)
+	c.mu.Lock()
+	f, reason := c.onEnd, c.reason
+	close(c.readDone)
+	c.mu.Unlock()
+	if f != nil {
+		f(reason)
+		c.flushBatch()
+	}
+	close(c.hs)
+	close(c.in)
+}

@@ -1,0 +1,413 @@
+package peer
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gammazero/nexus/v3/wamp"
+	"github.com/gorilla/websocket"
+)
+
+const (
+	// pieceSize is how much is written under one deadline. TLS cannot go on
+	// after a deadline has passed, so there it is one record.
+	pieceSize    = 64 << 10
+	pieceSizeTLS = 16 << 10
+	// lingerFlush and lingerRead bound an orderly end.
+	lingerFlush = 2 * time.Second
+	lingerRead  = time.Second
+	// keepBuffer is the largest buffer that goes back into the pool.
+	keepBuffer = 64 << 10
+)
+
+// queue is what is to be written: whole frames.
+type queue struct {
+	pend     *[]byte
+	taken    int // bytes that are being written
+	flushing bool
+	idle     chan struct{} // made by who waits, closed when all is written
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+func recycle(b *[]byte) {
+	if cap(*b) <= keepBuffer {
+		*b = (*b)[:0]
+		buffers.Put(b)
+	}
+}
+
+// Write encodes m at once and queues it. It never waits for the far side. An
+// error other than ErrClosed and ErrSlow means that m cannot be encoded, and
+// leaves the connection as it is.
+func (c *Conn) Write(m wamp.Message) error {
+	if err := c.queue(m, false); err != nil {
+		return err
+	}
+	c.flush()
+	return nil
+}
+
+// WriteFor is Write on behalf of the reader of via: it may leave until that
+// one has handled all that it has received so far, together with what else it
+// causes to be written. Only for use in the handler of via.
+func (c *Conn) WriteFor(via *Conn, m wamp.Message) error {
+	if err := c.queue(m, false); err != nil {
+		return err
+	}
+	if via == nil || len(via.batch) >= 64 {
+		c.flush()
+		return nil
+	}
+	for _, b := range via.batch {
+		if b == c {
+			return nil
+		}
+	}
+	via.batch = append(via.batch, c)
+	return nil
+}
+
+// flushBatch runs in the reader's goroutine, before it waits for anything.
+func (c *Conn) flushBatch() {
+	for i, p := range c.batch {
+		p.flush()
+		c.batch[i] = nil
+	}
+	c.batch = c.batch[:0]
+}
+
+// queue encodes m into the queue; nothing comes behind the last.
+func (c *Conn) queue(m wamp.Message, last bool) error {
+	buf := buffers.Get().(*[]byte)
+	defer recycle(buf)
+	head, rest, err := c.format.encode((*buf)[:0], m)
+	if err != nil {
+		return err
+	}
+	*buf = head
+	return c.put(c.opcode(), head, rest, last)
+}
+
+func (c *Conn) opcode() byte {
+	if c.format == jsonFormat {
+		return websocket.TextMessage
+	}
+	return websocket.BinaryMessage
+}
+
+// put appends one frame.
+func (c *Conn) put(opcode byte, head []byte, rest tail, last bool) error {
+	c.mu.Lock()
+	if c.state != open && c.state != draining {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	queued := c.out.taken
+	if c.out.pend != nil {
+		queued += len(*c.out.pend)
+	}
+	if queued > c.opt.QueueBytes {
+		c.mu.Unlock()
+		c.drop(ReasonSlow)
+		return ErrSlow
+	}
+	c.out.append(opcode, c.client, head, rest)
+	if last {
+		c.state = finishing
+	}
+	c.mu.Unlock()
+	return nil
+}
+
+func (q *queue) append(opcode byte, mask bool, head []byte, rest tail) {
+	if q.pend == nil {
+		q.pend = buffers.Get().(*[]byte)
+	}
+	b := *q.pend
+	n := len(head) + rest.len()
+	b = append(b, 0x80|opcode)
+	var masked byte
+	if mask {
+		masked = 0x80
+	}
+	switch {
+	case n < 126:
+		b = append(b, masked|byte(n))
+	case n <= 0xffff:
+		b = binary.BigEndian.AppendUint16(append(b, masked|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, masked|127), uint64(n))
+	}
+	at := len(b)
+	if mask {
+		b = binary.LittleEndian.AppendUint32(b, rand.Uint32())
+	}
+	b = rest.appendTo(append(b, head...))
+	if mask {
+		xor(b[at+4:], [4]byte(b[at:]))
+	}
+	*q.pend = b
+}
+
+func xor(b []byte, key [4]byte) {
+	k := uint64(binary.LittleEndian.Uint32(key[:]))
+	k |= k << 32
+	for len(b) >= 8 {
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^k)
+		b = b[8:]
+	}
+	for i := range b {
+		b[i] ^= key[i&3]
+	}
+}
+
+// control queues a control frame that the library or a ping has made. Like all
+// else it is bounded: a flood of pings meets the limit too.
+func (c *Conn) control(frame []byte) {
+	c.mu.Lock()
+	if c.state == dead {
+		c.mu.Unlock()
+		return
+	}
+	if c.out.pend == nil {
+		c.out.pend = buffers.Get().(*[]byte)
+	}
+	if len(*c.out.pend)+c.out.taken > c.opt.QueueBytes+MaxMessage {
+		c.mu.Unlock()
+		c.drop(ReasonSlow)
+		return
+	}
+	*c.out.pend = append(*c.out.pend, frame...)
+	c.mu.Unlock()
+	c.flush()
+}
+
+// flush writes what the kernel takes at once; for the rest it starts the
+// goroutine that may wait. Whoever finds one at work leaves it to that one.
+func (c *Conn) flush() {
+	b := c.take(nil)
+	if b == nil {
+		return
+	}
+	n := c.nc.tryWrite(*b)
+	if n < len(*b) {
+		go c.flushRest(b, n)
+		return
+	}
+	if b = c.take(b); b != nil {
+		go c.flushRest(b, 0)
+	}
+}
+
+// take hands out what is queued, to one at a time; done is what the caller has
+// just written, nil when it begins.
+func (c *Conn) take(done *[]byte) *[]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if done == nil && c.out.flushing {
+		return nil
+	}
+	if done != nil {
+		c.out.taken = 0
+		c.life.written++
+		recycle(done)
+	}
+	b := c.out.pend
+	if b == nil || c.state == dead {
+		c.out.flushing = false
+		c.out.pend = nil
+		if c.out.idle != nil {
+			close(c.out.idle)
+			c.out.idle = nil
+		}
+		return nil
+	}
+	c.out.flushing, c.out.pend, c.out.taken = true, nil, len(*b)
+	return b
+}
+
+// flushRest writes in pieces, each with a deadline of its own: whoever takes
+// little is slow, whoever takes nothing is gone.
+func (c *Conn) flushRest(b *[]byte, n int) {
+	size := pieceSize
+	_, isTLS := c.nc.Conn.(*tls.Conn)
+	if isTLS {
+		size = pieceSizeTLS
+	}
+	for b != nil {
+		for n < len(*b) {
+			_ = c.nc.Conn.SetWriteDeadline(time.Now().Add(c.opt.WriteTimeout))
+			k, err := c.nc.Conn.Write((*b)[n:min(n+size, len(*b))])
+			n += k
+			c.mu.Lock()
+			c.out.taken -= k
+			c.life.written++
+			c.mu.Unlock()
+			if err == nil || k > 0 && !isTLS && errors.Is(err, os.ErrDeadlineExceeded) {
+				continue
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				c.drop(ReasonSlow)
+			} else {
+				c.drop(ReasonClosed)
+			}
+			break
+		}
+		_ = c.nc.Conn.SetWriteDeadline(time.Time{})
+		b, n = c.take(b), 0
+	}
+}
+
+// pump moves messages from Send into the queue, and ends the connection.
+func (c *Conn) pump() {
+	for {
+		select {
+		case m := <-c.send:
+			c.pass(m)
+			for more := true; more; {
+				select {
+				case m = <-c.send:
+					c.pass(m)
+				default:
+					more = false
+				}
+			}
+			c.flush()
+		case <-c.closing:
+			c.linger()
+			for c.client { // nexus' client sends without looking whether anybody takes it
+				select {
+				case <-c.send:
+				case <-c.released:
+					return
+				}
+			}
+			return
+		}
+	}
+}
+
+func (c *Conn) pass(m wamp.Message) {
+	if h := c.hooks.Load(); h != nil && h.out != nil {
+		if m = h.out(m); m == nil {
+			return
+		}
+	}
+	if _, ok := m.(*wamp.Welcome); ok {
+		c.Welcomed()
+	}
+	_ = c.queue(m, false) // what cannot be encoded is a defect of the sender; the connection lives on
+}
+
+// Close ends the connection after what is queued and what stands in Send, as
+// far as the far side takes it within 2 s. It does not wait; see Done.
+func (c *Conn) Close() {
+	c.end(ReasonClosed, draining)
+	c.release.Do(func() { close(c.released) })
+}
+
+// Finish queues m, an ABORT or GOODBYE, as the last message and ends the
+// connection as Close does. What stands in Send is dropped.
+func (c *Conn) Finish(m wamp.Message) { c.finish(m, ReasonClosed) }
+
+func (c *Conn) finish(m wamp.Message, reason string) {
+	_ = c.queue(m, true)
+	c.end(reason, finishing)
+	c.release.Do(func() { close(c.released) })
+}
+
+// drop ends the connection at once.
+func (c *Conn) drop(reason string) { c.end(reason, dead) }
+
+func (c *Conn) end(reason string, s state) {
+	c.mu.Lock()
+	cut := s == dead && c.state != dead
+	if !c.ended {
+		c.ended, c.reason = true, reason
+		if c.beating != nil {
+			c.beating.Stop()
+		}
+		close(c.closing)
+	}
+	c.state = max(c.state, s)
+	if s == dead {
+		c.out.pend = nil
+	}
+	c.mu.Unlock()
+	if cut {
+		c.cut()
+	}
+}
+
+// cut closes the network connection without a word, which under TLS could wait.
+func (c *Conn) cut() {
+	if t, ok := c.nc.Conn.(*tls.Conn); ok {
+		_ = t.NetConn().Close()
+		return
+	}
+	_ = c.nc.Conn.Close()
+}
+
+// linger sends what is left, then the close frame, and gives the far side time
+// to read it: a connection that is closed with unread input takes back what
+// was sent.
+func (c *Conn) linger() {
+	c.mu.Lock()
+	s := c.state
+	c.mu.Unlock()
+	if s == draining {
+		for more := true; more; {
+			select {
+			case m := <-c.send:
+				c.pass(m)
+			default:
+				more = false
+			}
+		}
+	}
+	if s != dead {
+		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(c.closeCode(), ""), time.Time{})
+		c.waitFlushed(lingerFlush)
+		c.nc.closeWrite()
+		_ = c.nc.Conn.SetReadDeadline(time.Now().Add(lingerRead))
+		<-c.readDone
+	}
+	c.end("", dead)
+	<-c.readDone
+	c.waitFlushed(0)
+	close(c.done)
+}
+
+// waitFlushed waits until nobody writes; limit 0 is for a connection that is
+// cut, where that cannot take long.
+func (c *Conn) waitFlushed(limit time.Duration) {
+	c.mu.Lock()
+	if !c.out.flushing {
+		c.mu.Unlock()
+		return
+	}
+	if c.out.idle == nil {
+		c.out.idle = make(chan struct{})
+	}
+	idle := c.out.idle
+	c.mu.Unlock()
+	if limit == 0 {
+		<-idle
+		return
+	}
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-idle:
+	case <-t.C:
+	}
+}
+
+var _ net.Conn = (*netConn)(nil)
