@@ -38,8 +38,11 @@ func argsOf(t reflect.Type) ([]Arg, error) {
 		tag := strings.Split(f.Tag.Get("wamp"), ",")
 		a := Arg{Name: tag[0], Doc: f.Tag.Get("doc"), Default: f.Tag.Get("default"), Type: f.Type, field: f.Index,
 			Optional: slices.Contains(tag[1:], "optional"), Pos: -1}
-		if a.Name == "" || a.Doc == "" {
-			return nil, fmt.Errorf("field %s needs a name and a doc", f.Name)
+		switch {
+		case a.Name == "" || a.Doc == "" || !f.IsExported():
+			return nil, fmt.Errorf("field %s needs a name and a doc, and to be exported", f.Name)
+		case slices.ContainsFunc(args, func(b Arg) bool { return b.Name == a.Name }):
+			return nil, fmt.Errorf("argument %s is declared twice", a.Name)
 		}
 		if !slices.Contains(tag[1:], "keyword") {
 			if a.Pos = pos; !a.Optional && slices.ContainsFunc(args, func(b Arg) bool { return b.Optional && b.Pos >= 0 }) {

@@ -3,8 +3,10 @@ package catalog
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 
 	"fabric.center/cfc/shared/cfcerr"
@@ -14,9 +16,11 @@ import (
 // Decode puts args and kwargs into the struct behind in, a pointer to the
 // row's argument type. The rules: an argument comes by position or by name, not
 // both; nothing superfluous; a required one is there; null is a value of
-// pointer types only, and for an optional one means that it is not given;
+// pointer types and any only, and for an optional one means that it is not given;
 // integers come in any numeric type without a fraction; a type with a form is
-// checked. Every fault is an InvalidArgument that names argument and expectation.
+// checked; the keys of dicts are strings, and dicts and lists inside a value
+// arrive as wamp.Dict and wamp.List, whatever the serializer made of them.
+// Every fault is an InvalidArgument that names argument and expectation.
 func (o *Op) Decode(args wamp.List, kwargs wamp.Dict, in any) error {
 	dst := reflect.ValueOf(in).Elem()
 	positional := 0
@@ -46,7 +50,7 @@ func (o *Op) Decode(args wamp.List, kwargs wamp.Dict, in any) error {
 	if len(args) > positional {
 		return cfcerr.Argument(fmt.Sprintf("args[%d]", positional), fmt.Sprintf("at most %d arguments: %s", positional, o.Signature()))
 	}
-	for name := range kwargs {
+	for _, name := range slices.Sorted(maps.Keys(kwargs)) {
 		if !o.takes(name) {
 			return cfcerr.Argument(name, "only the arguments of "+o.Signature())
 		}
@@ -94,18 +98,20 @@ func expected(t reflect.Type) string {
 	case reflect.Float64:
 		return "a number"
 	case reflect.Map:
-		if t.Key().Kind() == reflect.String {
+		if reflect.TypeFor[map[string]any]().ConvertibleTo(t) {
 			return "a dict"
 		}
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Interface {
+		if t.Elem() == reflect.TypeFor[any]() {
 			return "a list"
 		}
 		if e := expected(t.Elem()); e != "" {
 			return "a list, each item " + e
 		}
 	case reflect.Interface:
-		return "any value"
+		if t.NumMethod() == 0 {
+			return "any value"
+		}
 	}
 	return ""
 }
@@ -142,22 +148,27 @@ func assign(dst reflect.Value, v any, name string) error {
 		}
 		dst.SetInt(i)
 	case reflect.Float64:
-		f, ok := wamp.AsFloat64(v)
-		if !ok || math.IsNaN(f) || math.IsInf(f, 0) {
+		f, ok := float(v)
+		if !ok {
 			return bad()
 		}
 		dst.SetFloat(f)
 	case reflect.Map:
-		d, ok := wamp.AsDict(v)
-		if !ok || v == nil {
+		n, ok := normal(v)
+		d, isDict := n.(wamp.Dict)
+		if !ok || !isDict {
 			return bad()
 		}
-		dst.Set(reflect.ValueOf(map[string]any(wamp.NormalizeDict(d))).Convert(dst.Type()))
+		dst.Set(reflect.ValueOf(map[string]any(d)).Convert(dst.Type()))
 	case reflect.Slice:
 		return assignList(dst, v, name)
 	case reflect.Interface:
-		if v != nil {
-			dst.Set(reflect.ValueOf(v))
+		n, ok := normal(v)
+		if !ok {
+			return bad()
+		}
+		if n != nil {
+			dst.Set(reflect.ValueOf(n))
 		}
 	default:
 		return bad()
@@ -169,8 +180,9 @@ func assign(dst reflect.Value, v any, name string) error {
 }
 
 func assignList(dst reflect.Value, v any, name string) error {
-	l, ok := wamp.AsList(v)
-	if !ok || v == nil {
+	n, ok := normal(v)
+	l, isList := n.(wamp.List)
+	if !ok || !isList {
 		return cfcerr.Argument(name, expected(dst.Type()))
 	}
 	out := reflect.MakeSlice(dst.Type(), len(l), len(l))
@@ -183,18 +195,67 @@ func assignList(dst reflect.Value, v any, name string) error {
 	return nil
 }
 
-func integer(v any) (int64, bool) {
-	switch n := v.(type) {
-	case float64:
-		return int64(n), n == math.Trunc(n) && math.Abs(n) < 1<<53
-	case float32:
-		return int64(n), float64(n) == math.Trunc(float64(n)) && math.Abs(float64(n)) < 1<<53
-	case uint64:
-		return int64(n), n <= math.MaxInt64
-	case bool, string, nil:
-		return 0, false
+// normal makes every dict inside v a wamp.Dict and every list a wamp.List. It
+// is false where a key is not a string: dropping it would change the call.
+func normal(v any) (any, bool) {
+	val := reflect.ValueOf(v)
+	switch val.Kind() {
+	case reflect.Map:
+		d := make(wamp.Dict, val.Len())
+		for it := val.MapRange(); it.Next(); {
+			key := it.Key()
+			if key.Kind() == reflect.Interface {
+				key = key.Elem()
+			}
+			x, ok := normal(it.Value().Interface())
+			if !ok || key.Kind() != reflect.String {
+				return nil, false
+			}
+			d[key.String()] = x
+		}
+		return d, true
+	case reflect.Slice:
+		if _, bytes := v.([]byte); bytes {
+			return v, true
+		}
+		l := make(wamp.List, val.Len())
+		for i := range l {
+			x, ok := normal(val.Index(i).Interface())
+			if !ok {
+				return nil, false
+			}
+			l[i] = x
+		}
+		return l, true
 	}
-	return wamp.AsInt64(v)
+	return v, true
+}
+
+func integer(v any) (int64, bool) {
+	val := reflect.ValueOf(v)
+	switch {
+	case val.CanInt():
+		return val.Int(), true
+	case val.CanUint():
+		return int64(val.Uint()), val.Uint() <= math.MaxInt64
+	case val.CanFloat():
+		f := val.Float()
+		return int64(f), f == math.Trunc(f) && math.Abs(f) < 1<<53
+	}
+	return 0, false
+}
+
+func float(v any) (float64, bool) {
+	val := reflect.ValueOf(v)
+	switch {
+	case val.CanInt():
+		return float64(val.Int()), true
+	case val.CanUint():
+		return float64(val.Uint()), true
+	case val.CanFloat():
+		return val.Float(), !math.IsNaN(val.Float()) && !math.IsInf(val.Float(), 0)
+	}
+	return 0, false
 }
 
 // setDefault reads a default, which stands in its tag as JSON; a string needs

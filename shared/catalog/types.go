@@ -12,9 +12,10 @@ type (
 	ObjectID string
 	// NodeID names a node in its realm.
 	NodeID string
-	// NodeRef is a node id or oid; in the users realm "realm/node-id" too.
+	// NodeRef is a node id or oid.
 	NodeRef string
-	// UserNodeRef is a NodeRef of the users realm.
+	// UserNodeRef names a node in the users realm: an oid, "realm/node-id" or
+	// a public key.
 	UserNodeRef string
 	// RealmName names a management realm.
 	RealmName string
