@@ -29,7 +29,7 @@ func Join(ctx context.Context, c Config) (*Session, error) {
 	defer cancel()
 	conn, err := c.dial(joining, u)
 	if err != nil {
-		return nil, fmt.Errorf("cannot reach relay %s: %w", u.Host, why(joining, err))
+		return nil, why(joining, err)
 	}
 	s, err := c.enter(joining, ctx, conn, conn.TLS())
 	if err != nil {
@@ -62,9 +62,10 @@ func (c Config) dial(ctx context.Context, u *url.URL) (*peer.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := peer.Dial(ctx, u.String(), peer.DialOptions{TLS: conf, Serializer: c.Serializer, Header: c.Header})
+	conn, err := peer.Dial(ctx, u.String(), peer.DialOptions{
+		TLS: conf, Serializer: c.Serializer, Header: c.Header, Timeout: c.Timeout, PingInterval: c.Ping})
 	if err != nil {
-		return nil, err
+		return nil, err // which says where it failed
 	}
 	if u.Scheme == "ws" && !c.PlainText && !loopbackAddr(conn.RemoteAddr()) {
 		// A name such as localhost may lead anywhere.

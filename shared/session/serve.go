@@ -87,11 +87,18 @@ func (s *Session) onInvocation(m *wamp.Invocation) {
 	switch {
 	case twice: // a further piece of a progressive call, which nothing here takes
 	case !known:
-		s.answer(m.Request, nil, cfcerr.New(cfcerr.NoSuchProcedure, "cannot carry this out: nothing is registered under %d", m.Registration))
+		s.refuse(m.Request, cfcerr.New(cfcerr.NoSuchProcedure, "cannot carry this out: nothing is registered under %d", m.Registration))
 	case full:
-		s.answer(m.Request, nil, cfcerr.New(cfcerr.Busy, "cannot carry this out: %d calls are being carried out already", s.max).With("limit", s.max))
+		s.refuse(m.Request, cfcerr.New(cfcerr.Busy, "cannot carry this out: %d calls are being carried out already", s.max).With("limit", s.max))
 	default:
 		s.wg.Go(func() { s.invoke(ctx, cancel, m, h) })
+	}
+}
+
+// refuse answers from the reader, which must not wait.
+func (s *Session) refuse(id wamp.ID, e *cfcerr.Error) {
+	if err := s.send(e.Wamp(wamp.INVOCATION, id)); err != nil {
+		s.log.Debug("refusal could not be sent", zap.Error(err))
 	}
 }
 
@@ -105,7 +112,7 @@ func (s *Session) invoke(ctx context.Context, cancel context.CancelCauseFunc, m 
 	inv := &Invocation{Args: m.Arguments, Kwargs: m.ArgumentsKw, Details: m.Details, Caller: callerOf(m.Details)}
 	if wanted, _ := m.Details[wamp.OptReceiveProgress].(bool); wanted {
 		inv.progress = func(args wamp.List, kwargs wamp.Dict) error {
-			return s.send(&wamp.Yield{Request: m.Request, Options: wamp.Dict{wamp.OptProgress: true}, Arguments: args, ArgumentsKw: kwargs})
+			return s.sendPaced(&wamp.Yield{Request: m.Request, Options: wamp.Dict{wamp.OptProgress: true}, Arguments: args, ArgumentsKw: kwargs}, Size(args)+Size(kwargs))
 		}
 	}
 	v, err := protect(context.WithValue(ctx, progressKey{}, inv), h, inv)
@@ -127,29 +134,23 @@ func protect(ctx context.Context, h Handler, inv *Invocation) (v any, err error)
 }
 
 func (s *Session) answer(id wamp.ID, v any, err error) {
-	var m wamp.Message
-	if err != nil {
-		public, logged := cfcerr.Public(err)
-		if logged != "" {
-			s.log.Error("call failed by a defect", zap.String("id", logged), zap.Error(err))
-		}
-		m = public.Wamp(wamp.INVOCATION, id)
-	} else {
+	if err == nil {
 		y := &wamp.Yield{Request: id, Options: wamp.Dict{}, Arguments: wamp.List{v}}
 		if r, ok := v.(Result); ok {
 			y.Arguments, y.ArgumentsKw = r.Args, r.Kwargs
 		}
-		m = y
+		if err = s.sendPaced(y, Size(y.Arguments)+Size(y.ArgumentsKw)); err == nil || s.life.Err() != nil {
+			return
+		}
+		// What does not encode, or is too big, is answered by that.
+		err = fmt.Errorf("cannot send the result: %w", err)
 	}
-	serr := s.send(m)
-	if serr == nil || s.life.Err() != nil {
-		return
+	public, logged := cfcerr.Public(err)
+	if logged != "" {
+		s.log.Error("call failed by a defect", zap.String("id", logged), zap.Error(err))
 	}
-	// The answer could not be written: one that does not encode, or is too
-	// big. Its caller gets that for an answer.
-	s.log.Warn("answer could not be sent", zap.Error(serr))
-	if err == nil {
-		s.answer(id, nil, fmt.Errorf("cannot send the result: %w", serr))
+	if err := s.sendPaced(public.Wamp(wamp.INVOCATION, id), Size(public.Details)); err != nil && s.life.Err() == nil {
+		s.log.Warn("answer could not be sent", zap.Error(err))
 	}
 }
 

@@ -43,6 +43,9 @@ type Session struct {
 	running map[wamp.ID]context.CancelCauseFunc
 	dropped string // why this side dropped it
 
+	pacing  sync.Mutex
+	unpaced int // bytes sent since it was last known that all had arrived
+
 	events  chan func()
 	sending sync.RWMutex // held for writing while the peer is closed
 	closing chan struct{}
@@ -85,9 +88,6 @@ func start(ctx context.Context, p wamp.Peer, w *wamp.Welcome, c Config) *Session
 	s.life, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.wg.Go(s.read)
 	s.wg.Go(s.dispatch)
-	if c.Ping > 0 {
-		s.wg.Go(func() { s.ping(c.Ping) })
-	}
 	return s
 }
 
@@ -154,6 +154,9 @@ func (s *Session) Close() error {
 		s.shut()
 	})
 	s.wg.Wait()
+	if p, ok := s.peer.(interface{ Done() <-chan struct{} }); ok {
+		<-p.Done() // its own bounds hold: at most some seconds
+	}
 	return nil
 }
 
@@ -258,29 +261,12 @@ func (s *Session) onGoodbye(m *wamp.Goodbye, end *Ended) {
 	}
 }
 
-// ping ends the session when the relay misses two pings in a row.
-func (s *Session) ping(every time.Duration) {
+// Ping asks the relay for a sign of life and waits for it: all that was sent
+// before has then arrived.
+func (s *Session) Ping(ctx context.Context) error {
 	p, ok := s.peer.(interface{ Ping(context.Context) error })
 	if !ok {
-		return
+		return nil
 	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for misses := 0; ; {
-		select {
-		case <-s.done:
-			return
-		case <-tick.C:
-		}
-		ctx, cancel := context.WithTimeout(s.life, every)
-		err := p.Ping(ctx)
-		cancel()
-		if err == nil {
-			misses = 0
-		} else if misses++; misses >= 2 {
-			s.log.Debug("relay is silent", zap.Error(err))
-			s.Drop("silent")
-			return
-		}
-	}
+	return p.Ping(ctx)
 }
