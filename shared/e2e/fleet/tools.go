@@ -1,0 +1,97 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Tools are the programs that a fleet consists of.
+type Tools struct {
+	Root  string // of the source tree
+	Relay string
+	Agent string
+	CLI   string
+	// Crossbar is the stock node, Python the interpreter beside it, which has
+	// Autobahn; both empty where they are missing (see NeedCrossbar).
+	Crossbar string
+	Python   string
+}
+
+// Find takes the built binaries from CFC_BIN, or builds them below .cache, and
+// finds the stock node: CFC_CROSSBAR, else the one that `make venv` sets up.
+func Find(ctx context.Context) (Tools, error) {
+	root, err := findRoot()
+	if err != nil {
+		return Tools{}, err
+	}
+	bin := os.Getenv("CFC_BIN")
+	if bin == "" {
+		bin = filepath.Join(root, ".cache", "e2e", "bin")
+		if err := build(ctx, root, bin); err != nil {
+			return Tools{}, err
+		}
+	}
+	t := Tools{Root: root, Relay: filepath.Join(bin, "cfc-relay"), Agent: filepath.Join(bin, "cfc-agent"), CLI: filepath.Join(bin, "cfc")}
+	for _, p := range []string{t.Relay, t.Agent, t.CLI} {
+		if _, err := os.Stat(p); err != nil {
+			return Tools{}, fmt.Errorf("cannot find a built program: %w; run: make build", err)
+		}
+	}
+	crossbar := os.Getenv("CFC_CROSSBAR")
+	if crossbar == "" {
+		crossbar = filepath.Join(root, ".cache", "venv", "bin", "crossbar")
+	}
+	if _, err := os.Stat(crossbar); err == nil {
+		t.Crossbar, t.Python = crossbar, filepath.Join(filepath.Dir(crossbar), "python")
+	}
+	return t, nil
+}
+
+// NeedCrossbar is the error of who needs the stock node where there is none.
+func (t Tools) NeedCrossbar() error {
+	if t.Crossbar == "" {
+		return errors.New("cannot run a Crossbar.io node: there is none; run: make venv, or name one in CFC_CROSSBAR")
+	}
+	return nil
+}
+
+func build(ctx context.Context, root, bin string) error {
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return fmt.Errorf("cannot build: %w", err)
+	}
+	args := []string{"build", "-trimpath"}
+	if os.Getenv("CFC_RACE") != "" {
+		args = append(args, "-race")
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "-o", bin+"/", "./relay/cmd/...", "./agent/cmd/...")...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// findRoot is the directory of go.mod at or above the working directory.
+func findRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("cannot find the source tree: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("cannot find the source tree: %w", err)
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", errors.New("cannot find the source tree: no go.mod above the working directory")
+		}
+		dir = up
+	}
+}
