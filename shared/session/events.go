@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 
 	"fabric.center/cfc/shared/cfcerr"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -61,7 +62,8 @@ func (s *Session) Publish(ctx context.Context, topic string, options wamp.Dict, 
 	return err
 }
 
-// PublishAsync publishes and returns; taken is called once, with nil or the
+// PublishAsync publishes and returns, after waiting only while too much is on
+// its way already; taken is called once, with nil or the
 // relay's refusal, from the session's reader: it must not block. It is not
 // called when the session ends first.
 func (s *Session) PublishAsync(topic string, args wamp.List, kwargs wamp.Dict, taken func(error)) error {
@@ -75,9 +77,9 @@ func (s *Session) PublishAsync(topic string, args wamp.List, kwargs wamp.Dict, t
 		}
 		taken(nil)
 	})
-	if err := s.send(publication(id, topic, nil, args, kwargs)); err != nil {
+	if err := s.sendPaced(publication(id, topic, nil, args, kwargs), Size(args)+Size(kwargs)); err != nil {
 		s.forget(id, r)
-		return s.lost("publishing to "+topic, err)
+		return fmt.Errorf("cannot publish to %s: %w", topic, err)
 	}
 	return nil
 }

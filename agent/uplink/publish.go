@@ -1,0 +1,77 @@
+package uplink
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/session"
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/zap"
+)
+
+// window is how many events may be on their way at once.
+const window = 64
+
+// Publish publishes an event of this node: the arguments that its row names,
+// the last one a dict of details or nil. The node id may be left out; it is
+// that of the session anyway. It never waits. The details get time, boot, seq and
+// tseq; what is in them must not be changed any more. What happens while the
+// agent is not paired is nobody's to hear; it counts all the same.
+func (u *Uplink) Publish(e *catalog.Event, args ...any) {
+	if len(args) == len(e.Args) {
+		args = args[1:]
+	}
+	last := len(args) - 1
+	if len(args) != len(e.Args)-1 {
+		u.log.Error("event has the wrong number of arguments", zap.String("event", e.URI()), zap.Int("arguments", len(args)))
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock() // the order of seq is the order in the ring
+	u.seq++
+	u.tseq[e]++
+	details, _ := wamp.AsDict(args[last])
+	details = maps.Clone(details)
+	if details == nil {
+		details = wamp.Dict{}
+	}
+	details["time"], details["boot"], details["seq"], details["tseq"] = wire.Time(time.Now()), u.boot, u.seq, u.tseq[e]
+	list := append(wamp.List{}, args[:last]...)
+	list = append(list, details)
+	if u.identity == nil {
+		return
+	}
+	u.ring.add(&entry{event: e, args: list, size: session.Size(list)})
+}
+
+// pump sends events in their order until the session is over.
+func (u *Uplink) pump(ctx context.Context, s link) {
+	u.ring.again()
+	for {
+		for e := u.ring.next(window); e != nil; e = u.ring.next(window) {
+			args := append(wamp.List{s.AuthID()}, e.args...)
+			err := s.PublishAsync(e.event.URI(), args, nil, func(err error) {
+				if err != nil {
+					u.log.Warn("relay refused an event", zap.String("event", e.event.URI()), zap.Error(err))
+				}
+				u.ring.settle(e)
+			})
+			if err != nil && s.Err() == nil {
+				u.log.Error("event cannot be sent", zap.String("event", e.event.URI()), zap.Error(err))
+				u.ring.settle(e)
+			} else if err != nil {
+				break
+			}
+		}
+		select {
+		case <-u.ring.wake:
+		case <-s.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
