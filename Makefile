@@ -26,10 +26,10 @@ export CFC_WITHOUT
 export GOFLAGS := -buildvcs=false $(filter-out -buildvcs=%,$(GOFLAGS))
 
 # Packages under a directory named e2e drive built binaries; those whose path
-# ends with it need the real node as well.
+# ends with it, and e2e/driver, need the real node as well.
 LIST  = $(GO) list ./...
 UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
-WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(if $(filter crossbar,$(CFC_WITHOUT)),| grep -vE '/e2e$$' | grep -v '/e2e/node',))
+WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(if $(filter crossbar,$(CFC_WITHOUT)),| grep -vE '/e2e(/driver)?$$',))
 
 .PHONY: build test test-short lint docs bench run venv clean go-version cc
 

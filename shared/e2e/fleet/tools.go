@@ -10,20 +10,21 @@ import (
 	"path/filepath"
 )
 
-// Tools are the programs that a fleet consists of.
+// Tools are the built programs that a fleet consists of.
 type Tools struct {
 	Root  string // of the source tree
 	Relay string
 	Agent string
 	CLI   string
-	// Crossbar is the stock node, Python the interpreter beside it, which has
-	// Autobahn; both empty where they are missing (see NeedCrossbar).
+}
+
+// Node is the stock node, and the interpreter beside it, which has Autobahn.
+type Node struct {
 	Crossbar string
 	Python   string
 }
 
-// Find takes the built binaries from CFC_BIN, or builds them below .cache, and
-// finds the stock node: CFC_CROSSBAR, else the one that `make venv` sets up.
+// Find takes the built programs from CFC_BIN, or builds them below .cache.
 func Find(ctx context.Context) (Tools, error) {
 	root, err := findRoot()
 	if err != nil {
@@ -42,22 +43,27 @@ func Find(ctx context.Context) (Tools, error) {
 			return Tools{}, fmt.Errorf("cannot find a built program: %w; run: make build", err)
 		}
 	}
-	crossbar := os.Getenv("CFC_CROSSBAR")
-	if crossbar == "" {
-		crossbar = filepath.Join(root, ".cache", "venv", "bin", "crossbar")
-	}
-	if _, err := os.Stat(crossbar); err == nil {
-		t.Crossbar, t.Python = crossbar, filepath.Join(filepath.Dir(crossbar), "python")
-	}
 	return t, nil
 }
 
-// NeedCrossbar is the error of who needs the stock node where there is none.
-func (t Tools) NeedCrossbar() error {
-	if t.Crossbar == "" {
-		return errors.New("cannot run a Crossbar.io node: there is none; run: make venv, or name one in CFC_CROSSBAR")
+// FindNode finds the stock node: CFC_CROSSBAR, else the one that `make venv`
+// sets up. There is no test with less than the real one.
+func FindNode() (Node, error) {
+	crossbar := os.Getenv("CFC_CROSSBAR")
+	if crossbar == "" {
+		root, err := findRoot()
+		if err != nil {
+			return Node{}, err
+		}
+		crossbar = filepath.Join(root, ".cache", "venv", "bin", "crossbar")
 	}
-	return nil
+	n := Node{Crossbar: crossbar, Python: filepath.Join(filepath.Dir(crossbar), "python")}
+	for _, p := range []string{n.Crossbar, n.Python} {
+		if _, err := os.Stat(p); err != nil {
+			return Node{}, fmt.Errorf("cannot find a Crossbar.io node: %w; run: make venv, or name one in CFC_CROSSBAR", err)
+		}
+	}
+	return n, nil
 }
 
 func build(ctx context.Context, root, bin string) error {

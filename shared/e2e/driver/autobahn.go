@@ -1,0 +1,198 @@
+package driver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// autobahnClient is Autobahn|Python, run by autobahn/client.py.
+type autobahnClient struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	who    Identity
+	events *Events
+	stderr *bytes.Buffer
+	joined chan answer
+	done   chan struct{}
+
+	mu      sync.Mutex
+	next    int
+	waiting map[int]chan answer
+	left    *Left
+}
+
+// answer is a line of the script's output.
+type answer struct {
+	ID     int       `json:"id"`
+	Result any       `json:"result"`
+	Error  *Error    `json:"error"`
+	Joined *Identity `json:"joined"`
+	Left   *Left     `json:"left"`
+	Event  *Event    `json:"event"`
+}
+
+// Autobahn joins with Autobahn|Python, by an interpreter that has it and the
+// script shared/e2e/autobahn/client.py. A refused log-in is a *Left.
+func Autobahn(ctx context.Context, python, script string, l Login) (Client, error) {
+	a := &autobahnClient{cmd: exec.Command(python, "-u", script), //nolint:noctx // it lives until Close
+		events: newEvents(), stderr: &bytes.Buffer{}, waiting: map[int]chan answer{}, joined: make(chan answer, 1), done: make(chan struct{})}
+	a.cmd.Stderr = a.stderr
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	var err error
+	if a.stdin, err = a.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("cannot start Autobahn: %w", err)
+	}
+	stdout, err := a.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("cannot start Autobahn: %w", err)
+	}
+	if err := a.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start Autobahn: %w", err)
+	}
+	go a.read(stdout)
+	join := map[string]any{"do": "join", "url": l.URL, "realm": l.Realm, "key": l.KeyFile, "serializer": l.Serializer}
+	if l.TicketFile != "" {
+		join["ticket"] = l.TicketFile
+	}
+	if l.AuthID != "" {
+		join["authid"] = l.AuthID
+	}
+	if err := a.say(join); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	select {
+	case first := <-a.joined:
+		if first.Joined != nil {
+			a.who = *first.Joined
+			return a, nil
+		}
+		return nil, errors.Join(first.Left, a.Close())
+	case <-a.done:
+		return nil, fmt.Errorf("cannot join with Autobahn: it ended: %s", a.stderr)
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), a.Close())
+	}
+}
+
+func (a *autobahnClient) read(stdout io.Reader) {
+	defer close(a.done)
+	lines := bufio.NewReaderSize(stdout, 64<<10)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			break
+		}
+		var m answer
+		if json.Unmarshal(line, &m) != nil {
+			continue
+		}
+		switch {
+		case m.Event != nil:
+			a.events.add(*m.Event)
+		case m.Joined != nil:
+			a.joined <- m
+		case m.Left != nil:
+			a.mu.Lock()
+			if a.left == nil {
+				a.left = m.Left
+			}
+			a.mu.Unlock()
+			select {
+			case a.joined <- m:
+			default:
+			}
+		default:
+			a.mu.Lock()
+			ch := a.waiting[m.ID]
+			delete(a.waiting, m.ID)
+			a.mu.Unlock()
+			if ch != nil {
+				ch <- m
+			}
+		}
+	}
+	_ = a.cmd.Wait() // its exit code says nothing that the lines did not
+}
+
+func (a *autobahnClient) say(command map[string]any) error {
+	b, err := json.Marshal(command)
+	if err != nil {
+		return fmt.Errorf("cannot tell Autobahn: %w", err)
+	}
+	if _, err := a.stdin.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("cannot tell Autobahn: %w", err)
+	}
+	return nil
+}
+
+func (a *autobahnClient) ask(ctx context.Context, command map[string]any) (any, error) {
+	ch := make(chan answer, 1)
+	a.mu.Lock()
+	a.next++
+	command["id"] = a.next
+	a.waiting[a.next] = ch
+	err := a.say(command)
+	a.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case m := <-ch:
+		if m.Error != nil {
+			return nil, m.Error
+		}
+		return m.Result, nil
+	case <-a.done:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.left != nil {
+			return nil, a.left
+		}
+		return nil, errors.New("Autobahn ended: " + a.stderr.String())
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (a *autobahnClient) Identity() Identity { return a.who }
+func (a *autobahnClient) Events() *Events    { return a.events }
+
+func (a *autobahnClient) Call(ctx context.Context, uri string, args []any, kwargs map[string]any) (any, error) {
+	command := map[string]any{"do": "call", "uri": uri, "args": args, "kwargs": kwargs}
+	if deadline, ok := ctx.Deadline(); ok {
+		command["timeout"] = time.Until(deadline).Seconds()
+	}
+	return a.ask(ctx, command)
+}
+
+func (a *autobahnClient) Subscribe(ctx context.Context, topic, match string) error {
+	command := map[string]any{"do": "subscribe", "topic": topic}
+	if match != "" {
+		command["match"] = match
+	}
+	_, err := a.ask(ctx, command)
+	return err
+}
+
+// Close ends the session and its process.
+func (a *autobahnClient) Close() error {
+	_ = a.stdin.Close() // the script leaves when its commands end
+	t := time.NewTimer(5 * time.Second)
+	defer t.Stop()
+	select {
+	case <-a.done:
+	case <-t.C:
+		_ = a.cmd.Process.Kill()
+		<-a.done
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"fabric.center/cfc/shared/identity"
+	"github.com/gammazero/nexus/v3/client"
+	"github.com/gammazero/nexus/v3/transport/serialize"
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+// nexusClient is github.com/gammazero/nexus' own client and transport.
+type nexusClient struct {
+	c      *client.Client
+	who    Identity
+	events *Events
+}
+
+// Nexus joins with the nexus client.
+func Nexus(ctx context.Context, l Login) (Client, error) {
+	conf := client.Config{Realm: l.Realm, HelloDetails: wamp.Dict{}}
+	switch l.Serializer {
+	case "cbor":
+		conf.Serialization = serialize.CBOR
+	case "msgpack":
+		conf.Serialization = serialize.MSGPACK
+	case "json":
+		conf.Serialization = serialize.JSON
+	default:
+		return nil, fmt.Errorf("unknown serializer %q", l.Serializer)
+	}
+	if l.AuthID != "" {
+		conf.HelloDetails["authid"] = l.AuthID
+	}
+	if l.TicketFile != "" {
+		ticket, err := os.ReadFile(l.TicketFile)
+		if err != nil {
+			return nil, err
+		}
+		conf.AuthHandlers = map[string]client.AuthFunc{"ticket": func(*wamp.Challenge) (string, wamp.Dict) {
+			return strings.TrimSpace(string(ticket)), wamp.Dict{}
+		}}
+	} else {
+		key, err := identity.Load(l.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		conf.HelloDetails["authextra"] = wamp.Dict{"pubkey": key.Public()}
+		conf.AuthHandlers = map[string]client.AuthFunc{"cryptosign": func(c *wamp.Challenge) (string, wamp.Dict) {
+			challenge, _ := wamp.AsString(c.Extra["challenge"])
+			signature, err := key.Sign(challenge, nil)
+			if err != nil {
+				return "", wamp.Dict{}
+			}
+			return signature, wamp.Dict{}
+		}}
+	}
+	c, err := client.ConnectNet(ctx, l.URL, conf)
+	if err != nil {
+		return nil, err
+	}
+	n := &nexusClient{c: c, events: newEvents()}
+	n.who.Realm, _ = wamp.AsString(c.RealmDetails()["realm"])
+	n.who.AuthID, _ = wamp.AsString(c.RealmDetails()["authid"])
+	n.who.AuthRole, _ = wamp.AsString(c.RealmDetails()["authrole"])
+	return n, nil
+}
+
+func (n *nexusClient) Identity() Identity { return n.who }
+func (n *nexusClient) Events() *Events    { return n.events }
+func (n *nexusClient) Close() error       { return n.c.Close() }
+
+func (n *nexusClient) Call(ctx context.Context, uri string, args []any, kwargs map[string]any) (any, error) {
+	r, err := n.c.Call(ctx, uri, nil, args, kwargs, nil)
+	var rpc client.RPCError
+	switch {
+	case errors.As(err, &rpc):
+		e := &Error{URI: string(rpc.Err.Error)}
+		if e.Args, err = plain[[]any](rpc.Err.Arguments); err != nil {
+			return nil, err
+		}
+		if e.Kwargs, err = plain[map[string]any](rpc.Err.ArgumentsKw); err != nil {
+			return nil, err
+		}
+		return nil, e
+	case err != nil:
+		return nil, err
+	case len(r.Arguments) == 0:
+		return nil, nil
+	}
+	return plain[any](r.Arguments[0])
+}
+
+func (n *nexusClient) Subscribe(_ context.Context, topic, match string) error {
+	options := wamp.Dict{}
+	if match != "" {
+		options[wamp.OptMatch] = match
+	}
+	err := n.c.Subscribe(topic, func(ev *wamp.Event) {
+		e := Event{Topic: topic}
+		if t, ok := wamp.AsString(ev.Details["topic"]); ok && t != "" {
+			e.Topic = t
+		}
+		// What JSON cannot show never stands in an event of this product.
+		e.Args, _ = plain[[]any](ev.Arguments)
+		e.Kwargs, _ = plain[map[string]any](ev.ArgumentsKw)
+		n.events.add(e)
+	}, options)
+	if err != nil {
+		// This library gives the URI of a refusal as text alone.
+		return &Error{URI: err.Error()}
+	}
+	return nil
+}
