@@ -62,6 +62,7 @@ type TokenError struct {
 
 // Reasons of a TokenError.
 const (
+	ReasonForm    = "mistyped"
 	ReasonUnknown = "unknown"
 	ReasonSecret  = "wrong secret"
 	ReasonPurpose = "for another purpose"

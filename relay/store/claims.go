@@ -11,8 +11,8 @@ import (
 
 // NoRight is the refusal of whoever has no right in a realm. It is the same for
 // a realm that is not there, so that names of realms do not leak.
-func NoRight() error {
-	return cfcerr.New(cfcerr.NotAuthorized, "cannot join the realm: no right in it, or no such realm")
+func NoRight(realm string) error {
+	return cfcerr.New(cfcerr.NotAuthorized, "cannot join realm %.253s: it does not exist, or you have no right in it", realm)
 }
 
 // ClaimUser implements Store.
@@ -77,7 +77,7 @@ func claimUser(tx *bbolt.Tx, c UserClaim) (UserClaimed, error) {
 		if role, err := roleOf(tx, c.Realm, u.Name); err != nil {
 			return UserClaimed{}, err
 		} else if role == "" {
-			return UserClaimed{}, NoRight()
+			return UserClaimed{}, NoRight(c.Realm)
 		}
 	}
 	t = t.use(c.Pubkey)
@@ -181,7 +181,7 @@ func claimNode(tx *bbolt.Tx, c NodeClaim) (NodeClaimed, error) {
 		return NodeClaimed{}, orTarget(err, t)
 	}
 	if c.Realm != "" && c.Realm != t.Realm {
-		return NodeClaimed{}, NoRight()
+		return NodeClaimed{}, NoRight(c.Realm)
 	}
 	id, err := claimedID(t, c)
 	if err != nil {
@@ -215,7 +215,7 @@ func knownNode(tx *bbolt.Tx, c NodeClaim, h Holder, t Token, refused *TokenError
 		return NodeClaimed{}, keyInUse(c.Pubkey, h)
 	}
 	if c.Realm != "" && c.Realm != n.Realm {
-		return NodeClaimed{}, NoRight()
+		return NodeClaimed{}, NoRight(c.Realm)
 	}
 	return NodeClaimed{Node: n}, nil
 }

@@ -140,6 +140,15 @@ func nodesOf(tx *bbolt.Tx, realm string) ([]Node, error) {
 	return all, err
 }
 
+// NodeIDs implements Store.
+func (b *Bolt) NodeIDs(ctx context.Context, realm string) (map[string]string, error) {
+	all := map[string]string{}
+	err := b.view(ctx, func(tx *bbolt.Tx) error {
+		return nodeIDs.scan(tx, pair(realm, ""), func(id, oid string) error { all[id] = oid; return nil })
+	})
+	return all, err
+}
+
 // PairNode implements Store.
 func (b *Bolt) PairNode(ctx context.Context, n Node) error {
 	return b.update(ctx, func(tx *bbolt.Tx) error {

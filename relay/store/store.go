@@ -134,6 +134,8 @@ type Store interface {
 	NodeNamed(ctx context.Context, realm, id string) (Node, error)
 	// Nodes are a realm's, by id; an unknown realm has none.
 	Nodes(ctx context.Context, realm string) ([]Node, error)
+	// NodeIDs is id to oid of a realm's nodes: Nodes at a fraction of the cost.
+	NodeIDs(ctx context.Context, realm string) (map[string]string, error)
 	// PairNode answers AlreadyExists for a key in use, NameTaken for an id in use.
 	PairNode(ctx context.Context, n Node) error
 	UnpairNode(ctx context.Context, oid string) (Node, error)

@@ -195,6 +195,9 @@ func testNodes(t *testing.T, w *World) {
 	if len(all) != 2 || all[0].ID != "a" || all[1].ID != "b" || all[0].Labels["site"] != "a" || !all[0].Last.Since.IsZero() {
 		t.Fatalf("nodes %+v", all)
 	}
+	if ids, err := w.NodeIDs(w.Ctx, "r1"); err != nil || !maps.Equal(ids, map[string]string{"a": a.OID, "b": b.OID}) {
+		t.Fatalf("node ids %v, %v", ids, err)
+	}
 	named, err := w.NodeNamed(w.Ctx, "r1", "b")
 	if err != nil || named.OID != b.OID {
 		t.Fatalf("node %+v, %v", named, err)
