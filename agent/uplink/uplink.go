@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"sync"
 	"time"
@@ -46,11 +47,10 @@ type Config struct {
 	Attached func() catalog.AttachedInfo
 	// Joined is told the realm, node id and oid that the relay gave; it must
 	// not block.
-	Joined   func(realm, nodeID, oid string)
-	Version  string
-	Hostname string
-	Started  time.Time
-	Log      *zap.Logger
+	Joined func(realm, nodeID, oid string)
+	// Agent is what the agent tells about itself, see Describe.
+	Agent wamp.Dict
+	Log   *zap.Logger
 
 	join func(context.Context, session.Config) (link, error) // replaced in tests
 }
@@ -260,10 +260,8 @@ func (u *Uplink) setLive(s link) {
 }
 
 func (u *Uplink) sessionConfig(id Identity) session.Config {
-	info := wamp.Dict{
-		"version": u.cfg.Version, "protocol": wire.Protocol, "os": runtime.GOOS, "arch": runtime.GOARCH,
-		"hostname": u.cfg.Hostname, "started": wire.Time(u.cfg.Started),
-	}
+	info := wamp.Dict{}
+	maps.Copy(info, u.cfg.Agent)
 	if u.cfg.Attached != nil {
 		a := u.cfg.Attached()
 		info["node"] = wamp.Dict{"kind": a.Kind, "version": a.Version, "attached": a.Attached, "since": a.Since, "reason": a.Reason}
@@ -272,6 +270,12 @@ func (u *Uplink) sessionConfig(id Identity) session.Config {
 		URL: id.URL, Role: wire.RoleNode, Key: id.Key, Pin: id.Pin, CAFile: id.CAFile, Unbound: id.Unbound, PlainText: id.PlainText,
 		Extra: wamp.Dict{"agent": info}, Ping: pingEvery, MaxInvocations: maxCalls, Log: u.log,
 	}
+}
+
+// Describe is what an agent tells about itself at log-in (authextra "agent").
+func Describe(version, hostname string, started time.Time) wamp.Dict {
+	return wamp.Dict{"version": version, "protocol": wire.Protocol, "os": runtime.GOOS, "arch": runtime.GOARCH,
+		"hostname": hostname, "started": wire.Time(started)}
 }
 
 // handler takes the invocations of one session.

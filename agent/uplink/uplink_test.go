@@ -114,7 +114,7 @@ func (l *fakeLink) stop(reason string) {
 // start runs an uplink in a bubble of synctest; stop is called in it.
 func start(t *testing.T, r *relay) (u *Uplink, stop func()) {
 	t.Helper()
-	u = New(Config{join: r.join, Started: time.Now()})
+	u = New(Config{join: r.join})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- u.Run(ctx) }()
