@@ -2,21 +2,28 @@ package peer
 
 import (
 	"fmt"
+	"reflect"
+	"sync"
 
 	"github.com/gammazero/nexus/v3/transport/serialize"
 	"github.com/gammazero/nexus/v3/wamp"
+	"github.com/ugorji/go/codec"
 )
 
-// format is one serializer.
+// format is one serializer: nexus' own for whole messages, and a scanner and
+// an encoder for those whose payload is passed on.
 type format struct {
-	name string
-	std  serialize.Serializer
+	name     string
+	std      serialize.Serializer
+	scan     scanner
+	handle   codec.Handle
+	decoders sync.Pool
 }
 
 var (
-	cborFormat    = &format{name: "cbor", std: &serialize.CBORSerializer{}}
-	msgpackFormat = &format{name: "msgpack", std: &serialize.MessagePackSerializer{}}
-	jsonFormat    = &format{name: "json", std: &serialize.JSONSerializer{}}
+	cborFormat    = &format{name: "cbor", std: &serialize.CBORSerializer{}, scan: cborScanner{}, handle: cborHandle()}
+	msgpackFormat = &format{name: "msgpack", std: &serialize.MessagePackSerializer{}, scan: msgpackScanner{}, handle: msgpackHandle()}
+	jsonFormat    = &format{name: "json", std: &serialize.JSONSerializer{}, scan: jsonScanner{}, handle: jsonHandle()}
 
 	// formats in the order in which a client offers them.
 	formats = []*format{cborFormat, msgpackFormat, jsonFormat}
@@ -24,25 +31,194 @@ var (
 
 func (f *format) protocol() string { return "wamp.2." + f.name }
 
-type rawMessages struct{}
+var dictType = reflect.TypeFor[map[string]any]()
 
-type tail struct{}
+func cborHandle() codec.Handle {
+	h := &codec.CborHandle{}
+	h.MapType = dictType
+	return h
+}
 
-func (tail) len() int                 { return 0 }
-func (tail) appendTo(b []byte) []byte { return b }
+func msgpackHandle() codec.Handle {
+	h := &codec.MsgpackHandle{WriteExt: true}
+	h.MapType = dictType
+	return h
+}
 
+func jsonHandle() codec.Handle {
+	h := &codec.JsonHandle{}
+	h.MapType = dictType
+	return h
+}
+
+// value decodes one item that was scanned.
+func (f *format) value(b []byte) (v any, err error) {
+	defer recovered(&err)
+	d, ok := f.decoders.Get().(*codec.Decoder)
+	if !ok {
+		d = codec.NewDecoderBytes(nil, f.handle)
+	}
+	d.ResetBytes(b)
+	if err = d.Decode(&v); err == nil {
+		f.decoders.Put(d)
+	}
+	if f == jsonFormat {
+		v = binaryFromJSON(v)
+	}
+	return v, err
+}
+
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("cannot decode: %v", p)
+	}
+}
+
+// shapes are the messages: i an id, d a dict, u a URI or other text, n text or
+// null, t a message type, L and K args and kwargs, which may be missing, D a
+// dict that may be.
+var shapes = map[wamp.MessageType]string{
+	wamp.HELLO: "nd", wamp.WELCOME: "id", wamp.ABORT: "duLK", wamp.CHALLENGE: "ud", wamp.AUTHENTICATE: "uD", wamp.GOODBYE: "duLK",
+	wamp.ERROR: "tiduLK", wamp.PUBLISH: "iduLK", wamp.PUBLISHED: "ii",
+	wamp.SUBSCRIBE: "idu", wamp.SUBSCRIBED: "ii", wamp.UNSUBSCRIBE: "iiD", wamp.UNSUBSCRIBED: "iD", wamp.EVENT: "iidLK",
+	wamp.CALL: "iduLK", wamp.CANCEL: "id", wamp.RESULT: "idLK",
+	wamp.REGISTER: "idu", wamp.REGISTERED: "ii", wamp.UNREGISTER: "iiD", wamp.UNREGISTERED: "iD",
+	wamp.INVOCATION: "iidLK", wamp.INTERRUPT: "id", wamp.YIELD: "idLK",
+}
+
+const maxID = 1 << 53
+
+// envelope is a message whose parts are found and checked, but not decoded.
+type envelope struct {
+	b    []byte
+	f    *format
+	typ  wamp.MessageType
+	n    int
+	part [8]item // part[0] is the type
+}
+
+func (f *format) open(b []byte, nesting int, e *envelope) error {
+	e.b, e.f = b, f
+	n, end, err := f.items(b, 0, nesting, false, e.part[:])
+	if err != nil {
+		return err
+	}
+	if f == jsonFormat {
+		end = jsonSpace(b, end)
+	}
+	switch {
+	case end != len(b):
+		return errMore
+	case n < 2 || n > len(e.part) || e.part[0].kind != kindInt:
+		return errList
+	}
+	typ, _ := f.scan.uint(e.bytes(0))
+	e.typ, e.n = wamp.MessageType(min(typ, 1000)), n
+	shape, ok := shapes[e.typ]
+	if !ok {
+		return fmt.Errorf("no message has type %d", typ)
+	}
+	return e.check(shape)
+}
+
+func (e *envelope) bytes(i int) []byte { return e.b[e.part[i].from:e.part[i].to] }
+
+func (e *envelope) check(shape string) error {
+	if e.n-1 > len(shape) {
+		return fmt.Errorf("%s has %d parts too many", e.typ, e.n-1-len(shape))
+	}
+	for i, want := range shape {
+		if i+1 >= e.n {
+			if want == 'L' || want == 'K' || want == 'D' {
+				break
+			}
+			return fmt.Errorf("%s ends after %d parts", e.typ, e.n)
+		}
+		ok := false
+		switch k := e.part[i+1].kind; want {
+		case 'i', 't':
+			if k == kindInt {
+				v, whole := e.f.scan.uint(e.bytes(i + 1))
+				ok = whole && v <= maxID
+			}
+		case 'd', 'D', 'K':
+			ok = k == kindDict
+		case 'u':
+			ok = k == kindString
+		case 'n':
+			ok = k == kindString || k == kindNull
+		case 'L':
+			ok = k == kindList
+		}
+		if !ok {
+			return fmt.Errorf("part %d of %s is of a wrong kind or size", i+1, e.typ)
+		}
+	}
+	return nil
+}
+
+func (e *envelope) id(i int) wamp.ID {
+	v, _ := e.f.scan.uint(e.bytes(i))
+	return wamp.ID(v)
+}
+
+func (e *envelope) text(i int) string { return string(e.f.scan.text(e.bytes(i))) }
+
+// payload is parts i and i+1, as far as they are there.
+func (e *envelope) payload(i int) Payload {
+	p := Payload{f: e.f}
+	if i < e.n {
+		p.args = e.f.bodyOf(e.bytes(i), false)
+	}
+	if i+1 < e.n {
+		p.kwargs = e.f.bodyOf(e.bytes(i+1), true)
+	}
+	return p
+}
+
+// decode checks b and makes a message of it. Raw messages are written over
+// those that came before.
+func (f *format) decode(b []byte, nesting int, raw bool, keep *rawMessages) (m wamp.Message, err error) {
+	var e envelope
+	if err := f.open(b, nesting, &e); err != nil {
+		return nil, err
+	}
+	if raw {
+		if m := keep.fill(&e); m != nil {
+			return m, nil
+		}
+	}
+	defer recovered(&err)
+	if m, err = f.std.Deserialize(b); err != nil {
+		return nil, err
+	}
+	if f == jsonFormat {
+		convertPayload(m, binaryFromJSON)
+	}
+	return m, nil
+}
+
+// encode appends m to b; parts of it may stay where they are.
 func (f *format) encode(b []byte, m wamp.Message) ([]byte, tail, error) {
-	out, err := f.std.Serialize(m)
+	if r, ok := m.(rawMessage); ok {
+		p := r.payload()
+		if p.f == f || p.empty() {
+			b, t := r.appendTo(&encoder{f: f, b: b})
+			return b, t, nil
+		}
+		var err error
+		if m, err = r.expand(); err != nil {
+			return b, tail{}, err
+		}
+	}
+	out, err := f.serialize(m)
 	return append(b, out...), tail{}, err
 }
 
-func (f *format) decode(b []byte, nesting int, raw bool, _ *rawMessages) (m wamp.Message, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("cannot decode: %v", p)
-		}
-	}()
-	return f.std.Deserialize(b)
+func (f *format) serialize(m wamp.Message) (b []byte, err error) {
+	defer recovered(&err)
+	if f == jsonFormat {
+		m = withPayload(m, binaryToJSON)
+	}
+	return f.std.Serialize(m)
 }
-
-func expanded(m wamp.Message) (wamp.Message, error) { return m, nil }

@@ -1,0 +1,188 @@
+package route
+
+import (
+	"strings"
+	"time"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/peer"
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+// maxTimeout is the longest deadline that a caller may ask for.
+const maxTimeout = 24 * time.Hour
+
+// call is CALL of the session. It is refused in the order of the contract:
+// procedure, right, argument, node, presence, limit.
+func (s *session) call(m *peer.Call) {
+	if err := s.tryCall(m); err != nil {
+		switch err {
+		case errEnded:
+			return
+		case errReused:
+			s.violation(m)
+			return
+		}
+		s.hub.met.outcome(uriOf(err))
+		s.fail(wamp.CALL, m.Request, err)
+	}
+}
+
+func uriOf(err error) string { e, _ := cfcerr.Public(err); return e.URI() }
+
+func (s *session) tryCall(m *peer.Call) error {
+	op, key, err := s.procedure(m.Procedure)
+	if err != nil {
+		return err
+	}
+	if m.BadOption != "" {
+		return cfcerr.Argument(m.BadOption, map[string]string{
+			"timeout": "milliseconds, an integer of at least 0", "receive_progress": "true or false"}[m.BadOption])
+	}
+	c := &call{caller: s, request: m.Request, progress: m.Progress, started: time.Now()}
+	limit := deadline(op, m.Timeout)
+	if key == "" {
+		return s.run(c, op, limit, m.Payload)
+	}
+	ref, rest, err := nodeOf(m.Payload)
+	if err != nil {
+		return err
+	}
+	n := s.realm.find(ref)
+	if n == nil {
+		return cfcerr.New(cfcerr.NoSuchNode, "cannot reach node %s: no such node in realm %s", ref, s.realm.name).With("node_id", ref)
+	}
+	return s.forward(c, n, key, limit, rest)
+}
+
+func deadline(op *catalog.Op, asked int64) time.Duration {
+	switch {
+	case asked > int64(maxTimeout/time.Millisecond):
+		return maxTimeout
+	case asked > 0:
+		return time.Duration(asked) * time.Millisecond
+	case op != nil:
+		return op.Deadline()
+	}
+	return catalog.DefaultTimeout
+}
+
+// procedure finds what is called and whether the session may. For a remote
+// operation key is its own name, "area.op", for a row of the relay it is empty.
+func (s *session) procedure(uri wamp.URI) (op *catalog.Op, key string, err error) {
+	name := string(uri)
+	var known bool
+	switch s.kind {
+	case user:
+		op, known = s.hub.index.Users(name)
+	case member_:
+		op, known = s.hub.index.Management(name)
+	}
+	switch {
+	case known && s.kind == member_ && !op.Access.Allows(s.caller.Role):
+		return nil, "", cfcerr.New(cfcerr.NotAuthorized, "cannot call %s: it needs the right to %s, and you are %s", name, op.Access, s.caller.Role)
+	case known && op.Realm == catalog.Remote:
+		return op, op.Key(), nil
+	case known:
+		return op, "", nil
+	case s.kind == agent || !below(name):
+		return nil, "", errNotAuthorized
+	}
+	// A newer agent may know what this relay does not; owners may try.
+	if key, ok := catalog.RemoteKey(name); ok && s.kind == member_ && s.caller.Role == wire.Owner && forwardable(uri, key) {
+		return nil, key, nil
+	}
+	return nil, "", cfcerr.New(cfcerr.NoSuchProcedure, "cannot call %s: no such procedure", name)
+}
+
+// forwardable excludes what never goes to a node: what would sign with its
+// key, or open a shell in it.
+func forwardable(uri wamp.URI, key string) bool {
+	if !uri.ValidURI(false, "") {
+		return false
+	}
+	for part := range strings.SplitSeq(key, ".") {
+		if part == "sign" || part == "sign_challenge" || strings.HasSuffix(part, "_manhole") {
+			return false
+		}
+	}
+	return true
+}
+
+// nodeOf takes the node out of a call's arguments: args[0], or one of the
+// keywords node_id and node_oid.
+func nodeOf(p peer.Payload) (ref string, rest peer.Payload, err error) {
+	const form = "a node id (" + wire.NodeIDForm + ") or an oid (a UUID)"
+	id, byID := p.Keyword("node_id")
+	oid, byOID := p.Keyword("node_oid")
+	var v any
+	name := "node_id"
+	switch {
+	case byID+byOID > 1:
+		return "", rest, cfcerr.Argument("node_id", "the node once: as first argument, as node_id or as node_oid")
+	case byID == 1:
+		v, rest = id, p.WithoutKeyword("node_id")
+	case byOID == 1:
+		v, rest, name = oid, p.WithoutKeyword("node_oid"), "node_oid"
+	case p.Args() > 0:
+		v, rest = p.First(), p.Rest()
+	}
+	ref, ok := v.(string)
+	if !ok || !(wire.ValidOID(ref) || byOID == 0 && wire.ValidNodeID(ref)) {
+		if byOID == 1 {
+			return "", rest, cfcerr.Argument(name, "an oid (a UUID)")
+		}
+		return "", rest, cfcerr.Argument(name, form)
+	}
+	return ref, rest, nil
+}
+
+// forward writes the call to the agent of the node.
+func (s *session) forward(c *call, n *node, key string, limit time.Duration, p peer.Payload) error {
+	n.mu.Lock()
+	a, online := n.agent, n.presence.Online
+	n.mu.Unlock()
+	if !online || a == nil {
+		return n.offline()
+	}
+	if err := c.begin(); err != nil {
+		return err
+	}
+	registration := a.accept(c)
+	if registration == 0 {
+		if c.take() {
+			s.hub.met.inFlight.Dec()
+			return n.offline()
+		}
+		return nil
+	}
+	s.hub.wheel.add(c, c.started.Add(limit))
+	err := a.conn.WriteFor(s.conn, &peer.Invocation{Request: c.invocation, Registration: registration,
+		Caller: s.sid, AuthID: s.id.AuthID, AuthRole: s.id.Role, Timeout: limit.Milliseconds(), Progress: c.progress,
+		Op: key, Payload: p})
+	switch {
+	case err == nil, err == peer.ErrClosed, err == peer.ErrSlow: // the agent's end answers all its calls
+		return nil
+	case c.take():
+		s.hub.met.inFlight.Dec()
+		return cfcerr.New(cfcerr.InvalidArgument, "cannot carry the arguments to node %s: %v", n.id, err).
+			With("argument", "args").With("expected", "values that the agent's serializer can express")
+	}
+	return nil
+}
+
+// accept gives the call an invocation id of the agent's session, or 0 when
+// that is over.
+func (a *session) accept(c *call) (registration wamp.ID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended || a.registered == 0 {
+		return 0
+	}
+	a.lastInv++
+	c.agent, c.invocation = a, a.lastInv
+	a.invocations[c.invocation] = c
+	return a.registered
+}

@@ -1,0 +1,143 @@
+package route
+
+import (
+	"strings"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/zap"
+)
+
+// register is REGISTER: an agent's one registration, which the edge keeps itself.
+func (s *session) register(m *wamp.Register) {
+	match, matchOK := option(m.Options, wamp.OptMatch, wamp.MatchExact)
+	invoke, invokeOK := option(m.Options, wamp.OptInvoke, wamp.InvokeSingle)
+	if s.kind != agent || string(m.Procedure) != wire.NodeProcedure(s.id.AuthID) ||
+		!matchOK || match != wamp.MatchExact || !invokeOK || invoke != wamp.InvokeSingle {
+		s.refuse(wamp.REGISTER, m.Request)
+		return
+	}
+	s.mu.Lock()
+	dup := s.registered != 0
+	if !dup {
+		s.registered = wamp.GlobalID()
+	}
+	id := s.registered
+	s.mu.Unlock()
+	if dup {
+		s.answer(&wamp.Error{Type: wamp.REGISTER, Request: m.Request, Details: wamp.Dict{}, Error: wamp.ErrProcedureAlreadyExists,
+			Arguments: wamp.List{"cannot register " + string(m.Procedure) + ": this session has registered it already"}})
+		return
+	}
+	s.answer(&wamp.Registered{Request: m.Request, Registration: id})
+	s.node.setOnline(s.hub, s)
+}
+
+// unregister is UNREGISTER. What is in hand may still be answered.
+func (s *session) unregister(m *wamp.Unregister) {
+	if s.kind != agent {
+		s.refuse(wamp.UNREGISTER, m.Request)
+		return
+	}
+	s.mu.Lock()
+	known := s.registered != 0 && s.registered == m.Registration
+	if known {
+		s.registered = 0
+	}
+	s.mu.Unlock()
+	if !known {
+		s.answer(&wamp.Error{Type: wamp.UNREGISTER, Request: m.Request, Details: wamp.Dict{}, Error: wamp.ErrNoSuchRegistration,
+			Arguments: wamp.List{"cannot unregister: no such registration"}})
+		return
+	}
+	s.node.setOffline(s.hub, s, reasonUnregistered, false)
+	s.answer(&wamp.Unregistered{Request: m.Request})
+}
+
+func option(d wamp.Dict, name, byDefault string) (string, bool) {
+	v, given := d[name]
+	if !given {
+		return byDefault, true
+	}
+	s, ok := v.(string)
+	return s, ok
+}
+
+// publish is PUBLISH: an agent's events, with its own node first.
+func (s *session) publish(m *wamp.Publish) wamp.Message {
+	ack, _ := m.Options[wamp.OptAcknowledge].(bool)
+	e, err := s.publication(m)
+	if err != nil {
+		s.hub.met.refused.Inc()
+		if ack {
+			s.fail(wamp.PUBLISH, m.Request, err)
+		} else if s.refused++; s.refused >= refusedLimit {
+			s.hub.log.Warn("session ended: too many refused publications", zap.String("realm", s.realm.name),
+				zap.String("authid", s.id.AuthID), zap.String("topic", string(m.Topic)))
+			s.end(cfcerr.NotAuthorized.URI(), "too many publications that are not allowed", "refused-publications")
+		}
+		return nil
+	}
+	details, _ := wamp.AsDict(m.Arguments[len(m.Arguments)-1])
+	switch e {
+	case catalog.OnNodeAttached:
+		s.node.attached(s.hub, s, true, details)
+	case catalog.OnNodeDetached:
+		s.node.attached(s.hub, s, false, details)
+	}
+	m.Options = wamp.Dict{}
+	if ack {
+		m.Options[wamp.OptAcknowledge] = true
+	}
+	s.realm.publishAlias(e, m.Arguments)
+	return m
+}
+
+// publication is the event that the session publishes, if it may.
+func (s *session) publication(m *wamp.Publish) (*catalog.Event, error) {
+	if s.kind != agent {
+		return nil, errNotAuthorized
+	}
+	e := s.hub.topics.own[string(m.Topic)]
+	if e == nil || e.By != catalog.ByAgent {
+		return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot publish %s: no event of an agent", m.Topic)
+	}
+	for name := range m.Options {
+		if strings.HasPrefix(name, "eligible") || strings.HasPrefix(name, "exclude") || strings.HasPrefix(name, "ppt_") {
+			return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot publish %s: option %s is not allowed", m.Topic, name)
+		}
+	}
+	if len(m.Arguments) == 0 || m.Arguments[0] != s.id.AuthID {
+		return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot publish %s: its first argument is not the own node", m.Topic)
+	}
+	if _, ok := wamp.AsDict(m.Arguments[len(m.Arguments)-1]); !ok || len(m.Arguments) != len(e.Args) || len(m.ArgumentsKw) > 0 {
+		return nil, cfcerr.Argument("args", "("+strings.Join(e.Args, ", ")+")")
+	}
+	return e, nil
+}
+
+// attached keeps what the agent says about its node.
+func (n *node) attached(h *Hub, s *session, is bool, details wamp.Dict) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.agent != s {
+		return
+	}
+	at := n.presence.Node
+	at.Attached = is
+	at.Reason, _ = details["reason"].(string)
+	if t, ok := details["time"].(string); ok {
+		at.Since = &t
+	}
+	if k, ok := details["kind"].(string); ok {
+		at.Kind = &k
+	}
+	if v, ok := details["version"].(string); ok {
+		at.Version = v
+	}
+	s.id.Node = at
+	n.presence.Node = at
+	n.changed(h)
+}

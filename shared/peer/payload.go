@@ -1,0 +1,150 @@
+package peer
+
+import (
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+// Payload is args and kwargs of a message as they came, undecoded. It belongs
+// to the message that it came with and is valid as long as that is.
+type Payload struct {
+	f      *format
+	args   body
+	kwargs body
+}
+
+// body is the inside of a list or dict: items without head and end.
+type body struct {
+	b []byte
+	n int // how many items; keys and values of a dict both count
+}
+
+func (f *format) bodyOf(b []byte, dict bool) body {
+	n, at, _ := f.scan.open(b, 0) // it was scanned
+	end := len(b)
+	if n < 0 {
+		n, _, _ = f.items(b, 0, MaxNesting, dict, nil)
+		end-- // the break, or the bracket
+	}
+	return body{b[at:end], n}
+}
+
+func (p Payload) empty() bool { return p.args.n == 0 && p.kwargs.n == 0 }
+
+// Args is the number of positional arguments.
+func (p Payload) Args() int { return p.args.n }
+
+// First decodes args[0]; nil where there is none.
+func (p Payload) First() any {
+	_, v := p.first()
+	return v
+}
+
+func (p Payload) first() (end int, v any) {
+	if p.args.n == 0 {
+		return 0, nil
+	}
+	b := p.args.b
+	from := 0
+	if p.f == jsonFormat {
+		from = jsonSpace(b, 0)
+	}
+	end, k, err := p.f.scan.skip(b, from, MaxNesting)
+	if err != nil {
+		return 0, nil
+	}
+	return end, p.f.decodeItem(b[from:end], k)
+}
+
+func (f *format) decodeItem(b []byte, k itemKind) any {
+	if k == kindString && f != jsonFormat {
+		return string(f.scan.text(b))
+	}
+	v, _ := f.value(b)
+	return v
+}
+
+// Rest is the payload without args[0].
+func (p Payload) Rest() Payload {
+	end, _ := p.first()
+	p.args.n = max(0, p.args.n-1)
+	p.args.b = p.args.b[end:]
+	if p.f == jsonFormat {
+		if at := jsonSpace(p.args.b, 0); at < len(p.args.b) { // a comma
+			p.args.b = p.args.b[at+1:]
+		}
+	}
+	return p
+}
+
+// Keyword decodes a keyword argument and says how often it is there.
+func (p Payload) Keyword(name string) (v any, times int) {
+	p.pairs(func(key, value []byte, k itemKind, _ body) {
+		if string(p.f.scan.text(key)) == name {
+			v, times = p.f.decodeItem(value, k), times+1
+		}
+	})
+	return v, times
+}
+
+// WithoutKeyword is the payload without a keyword argument.
+func (p Payload) WithoutKeyword(name string) Payload {
+	rest := body{}
+	p.pairs(func(key, _ []byte, _ itemKind, pair body) {
+		if string(p.f.scan.text(key)) == name {
+			return
+		}
+		if rest.n > 0 && p.f == jsonFormat {
+			rest.b = append(rest.b, ',')
+		}
+		rest.b = append(rest.b, pair.b...)
+		rest.n += 2
+	})
+	p.kwargs = rest
+	return p
+}
+
+// pairs walks the keyword arguments.
+func (p Payload) pairs(f func(key, value []byte, k itemKind, pair body)) {
+	b, at := p.kwargs.b, 0
+	for n := 0; n < p.kwargs.n; n += 2 {
+		var from [2]int
+		var to [2]int
+		var kind itemKind
+		for i := range 2 {
+			if p.f == jsonFormat {
+				at = jsonSpace(b, at)
+				if n+i > 0 && at < len(b) { // comma or colon
+					at = jsonSpace(b, at+1)
+				}
+			}
+			from[i] = at
+			end, k, err := p.f.scan.skip(b, at, MaxNesting)
+			if err != nil {
+				return
+			}
+			to[i], at, kind = end, end, k
+		}
+		f(b[from[0]:to[0]], b[from[1]:to[1]], kind, body{b: b[from[0]:to[1]]})
+	}
+}
+
+// Expand decodes all of it.
+func (p Payload) Expand() (wamp.List, wamp.Dict, error) {
+	var list wamp.List
+	var dict wamp.Dict
+	if p.args.n > 0 {
+		v, err := p.f.value((&encoder{f: p.f}).list(p.args.n).body(p.args).end(']').b)
+		if err != nil {
+			return nil, nil, err
+		}
+		list, _ = v.([]any)
+	}
+	if p.kwargs.n > 0 {
+		v, err := p.f.value((&encoder{f: p.f}).dict(p.kwargs.n / 2).body(p.kwargs).end('}').b)
+		if err != nil {
+			return nil, nil, err
+		}
+		dict, _ = v.(map[string]any)
+	}
+	return list, dict, nil
+}

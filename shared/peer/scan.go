@@ -1,0 +1,135 @@
+package peer
+
+import (
+	"errors"
+)
+
+// itemKind is what an item is, as far as messages need to know.
+type itemKind uint8
+
+const (
+	kindOther itemKind = iota // floats with a fraction, tags, extensions
+	kindNull
+	kindBool
+	kindInt // an integer, or a float without a fraction
+	kindString
+	kindBytes
+	kindList
+	kindDict
+)
+
+var (
+	errShort   = errors.New("it ends in the middle of an item")
+	errNesting = errors.New("it is nested too deeply")
+	errUTF8    = errors.New("it has text that is not UTF-8")
+	errKey     = errors.New("it has a dict with a key that is not text")
+	errItem    = errors.New("it has an item that its serializer does not know")
+	errMore    = errors.New("it goes on after its end")
+	errList    = errors.New("it is no list of a type and what belongs to it")
+)
+
+// scanner is what a serializer can say about encoded bytes. It finds the end
+// of an item and checks all of it on the way: lengths, nesting, text that is
+// text, dict keys that are text. It neither recurses nor allocates, so that
+// nothing a stranger sends costs more than its length; and since undecoded
+// payloads are passed on to the sessions of others, it refuses whatever their
+// decoders might not take.
+type scanner interface {
+	// skip is the end of the item at b[at:] and its kind. A scalar needs a
+	// nesting of 0, a list of scalars 1.
+	skip(b []byte, at, nesting int) (end int, k itemKind, err error)
+	// open is the head of a list or dict: how many items follow (keys and
+	// values both count; -1 where only the end tells) and where.
+	open(b []byte, at int) (count, first int, err error)
+	// next is where item i begins, when the one before ended at b[at:], or
+	// where the whole ends.
+	next(b []byte, at, i int, dict bool) (from int, end bool, err error)
+	// uint is the value of an item of kindInt, when it is not negative.
+	uint(b []byte) (uint64, bool)
+	// bool is the value of an item of kindBool.
+	bool(b []byte) bool
+	// text is the value of an item of kindString. It may alias b.
+	text(b []byte) []byte
+}
+
+// level is a list or dict that a scan is inside of.
+type level struct {
+	left    int // items to come; of an endless one, items so far
+	endless bool
+	dict    bool
+}
+
+type levels struct {
+	open [MaxNesting]level
+	n    int
+	max  int
+}
+
+func (s *levels) push(l level) error {
+	if s.n >= s.max || s.n >= len(s.open) {
+		return errNesting
+	}
+	s.open[s.n] = l
+	s.n++
+	return nil
+}
+
+// wantsKey reports whether the next item is a key of a dict.
+func (s *levels) wantsKey() bool {
+	return s.n > 0 && s.open[s.n-1].dict && s.open[s.n-1].left&1 == 0
+}
+
+// done takes note of one complete item and reports whether it was the outermost.
+func (s *levels) done() bool {
+	for s.n > 0 {
+		l := &s.open[s.n-1]
+		if l.endless {
+			l.left++
+			return false
+		}
+		if l.left--; l.left != 0 {
+			return false
+		}
+		s.n--
+	}
+	return true
+}
+
+// item is one element of a list or dict, at b[from:to].
+type item struct {
+	from, to int
+	kind     itemKind
+}
+
+// items walks the list or dict at b[at:]: it puts the first elements into into
+// and returns how many there are and where the whole ends.
+func (f *format) items(b []byte, at, nesting int, dict bool, into []item) (n, end int, err error) {
+	count, at, err := f.scan.open(b, at)
+	if err != nil {
+		return 0, 0, err
+	}
+	if nesting < 1 {
+		return 0, 0, errNesting
+	}
+	for n = 0; n != count; n++ {
+		from, end, err := f.scan.next(b, at, n, dict)
+		if err != nil {
+			return 0, 0, err
+		}
+		if end && count >= 0 {
+			return 0, 0, errItem
+		}
+		if end {
+			return n, from, nil
+		}
+		to, k, err := f.scan.skip(b, from, nesting-1)
+		if err != nil {
+			return 0, 0, err
+		}
+		if n < len(into) {
+			into[n] = item{from, to, k}
+		}
+		at = to
+	}
+	return n, at, nil
+}

@@ -1,0 +1,228 @@
+package peer
+
+import (
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+)
+
+// jsonScanner reads RFC 8259.
+type jsonScanner struct{}
+
+func jsonSpace(b []byte, at int) int {
+	for at < len(b) && (b[at] == ' ' || b[at] == '\n' || b[at] == '\r' || b[at] == '\t') {
+		at++
+	}
+	return at
+}
+
+func (jsonScanner) skip(b []byte, at, nesting int) (int, itemKind, error) {
+	var s levels
+	s.max = nesting
+	kind, first := kindOther, true
+	for {
+		at = jsonSpace(b, at)
+		if at >= len(b) {
+			return 0, 0, errShort
+		}
+		k, complete := kindOther, true
+		var err error
+		switch c := b[at]; {
+		case s.wantsKey() && c != '"':
+			return 0, 0, errKey
+		case c == '"':
+			k = kindString
+			at, err = jsonString(b, at)
+		case c == '[', c == '{':
+			k = kindList
+			l := level{endless: true}
+			if c == '{' {
+				k, l.dict = kindDict, true
+			}
+			if err = s.push(l); err != nil {
+				break
+			}
+			at, complete = jsonSpace(b, at+1), false
+			if at < len(b) && b[at] == c+2 { // ] and } come two after [ and {
+				at++
+				s.n--
+				complete = true
+			}
+		case c == '-' || c >= '0' && c <= '9':
+			at, k, err = jsonNumber(b, at)
+		default:
+			at, k, err = jsonWord(b, at)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		if first {
+			kind, first = k, false
+		}
+		if !complete {
+			continue
+		}
+		for {
+			if s.done() {
+				return at, kind, nil
+			}
+			var closed bool
+			if at, closed, err = jsonBetween(b, at, &s.open[s.n-1]); err != nil {
+				return 0, 0, err
+			}
+			if !closed {
+				break
+			}
+			s.n--
+		}
+	}
+}
+
+// jsonBetween reads what stands after an item of l: comma, colon or the end.
+func jsonBetween(b []byte, at int, l *level) (int, bool, error) {
+	at = jsonSpace(b, at)
+	if at >= len(b) {
+		return 0, false, errShort
+	}
+	c := b[at]
+	switch {
+	case l.dict && l.left&1 == 1:
+		if c == ':' {
+			return at + 1, false, nil
+		}
+	case c == ',':
+		return at + 1, false, nil
+	case c == '}' && l.dict, c == ']' && !l.dict:
+		return at + 1, true, nil
+	}
+	return 0, false, errItem
+}
+
+func jsonString(b []byte, at int) (int, error) {
+	start := at
+	for at++; at < len(b); at++ {
+		switch c := b[at]; {
+		case c == '"':
+			if !utf8.Valid(b[start:at]) {
+				return 0, errUTF8
+			}
+			return at + 1, nil
+		case c < 0x20:
+			return 0, errItem
+		case c == '\\':
+			at++
+			if at >= len(b) {
+				return 0, errShort
+			}
+			switch b[at] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			case 'u':
+				if len(b)-at < 5 {
+					return 0, errShort
+				}
+				if _, err := strconv.ParseUint(string(b[at+1:at+5]), 16, 16); err != nil {
+					return 0, errItem
+				}
+				at += 4
+			default:
+				return 0, errItem
+			}
+		}
+	}
+	return 0, errShort
+}
+
+func jsonNumber(b []byte, at int) (int, itemKind, error) {
+	digits := func() bool {
+		start := at
+		for at < len(b) && b[at] >= '0' && b[at] <= '9' {
+			at++
+		}
+		return at > start
+	}
+	if b[at] == '-' {
+		at++
+	}
+	k := kindInt
+	if at < len(b) && b[at] == '0' {
+		at++
+	} else if !digits() {
+		return 0, 0, errItem
+	}
+	if at < len(b) && b[at] == '.' {
+		k = kindOther
+		if at++; !digits() {
+			return 0, 0, errItem
+		}
+	}
+	if at < len(b) && (b[at] == 'e' || b[at] == 'E') {
+		k = kindOther
+		if at++; at < len(b) && (b[at] == '+' || b[at] == '-') {
+			at++
+		}
+		if !digits() {
+			return 0, 0, errItem
+		}
+	}
+	return at, k, nil
+}
+
+func jsonWord(b []byte, at int) (int, itemKind, error) {
+	for _, w := range [...]struct {
+		text string
+		kind itemKind
+	}{{"true", kindBool}, {"false", kindBool}, {"null", kindNull}} {
+		if len(b)-at >= len(w.text) && string(b[at:at+len(w.text)]) == w.text {
+			return at + len(w.text), w.kind, nil
+		}
+	}
+	return 0, 0, errItem
+}
+
+func (jsonScanner) open(b []byte, at int) (int, int, error) {
+	at = jsonSpace(b, at)
+	if at >= len(b) {
+		return 0, 0, errShort
+	}
+	if b[at] != '[' && b[at] != '{' {
+		return 0, 0, errList
+	}
+	return -1, at + 1, nil
+}
+
+func (jsonScanner) next(b []byte, at, i int, dict bool) (int, bool, error) {
+	at = jsonSpace(b, at)
+	if at >= len(b) {
+		return 0, false, errShort
+	}
+	end := byte(']')
+	if dict {
+		end = '}'
+	}
+	if i == 0 {
+		if b[at] == end {
+			return at + 1, true, nil
+		}
+		return at, false, nil
+	}
+	at, closed, err := jsonBetween(b, at, &level{dict: dict, left: i})
+	return jsonSpace(b, at), closed, err
+}
+
+func (jsonScanner) uint(b []byte) (uint64, bool) {
+	v, err := strconv.ParseUint(string(b), 10, 64)
+	return v, err == nil
+}
+
+func (jsonScanner) bool(b []byte) bool { return b[0] == 't' }
+
+func (jsonScanner) text(b []byte) []byte {
+	for _, c := range b {
+		if c == '\\' {
+			var s string
+			_ = json.Unmarshal(b, &s) // it was scanned
+			return []byte(s)
+		}
+	}
+	return b[1 : len(b)-1]
+}
