@@ -1,0 +1,127 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// startWithin is how long a program of this product may take to be ready.
+const startWithin = 30 * time.Second
+
+// RelayOptions differ from the defaults of a test.
+type RelayOptions struct {
+	Port    int               // 0 for a free one
+	Monitor int               // port of health and metrics, 0 for a free one
+	Data    string            // directory of the state; below the fleet if empty
+	Config  map[string]string // further lines of relay.yaml: key to YAML value
+	Name    string            // of log and pid file, "relay" if empty
+}
+
+// Relay is a running cfc-relay, or one that can be started again.
+type Relay struct {
+	*Proc
+	Port    int
+	Monitor int
+	Data    string
+
+	command Command
+}
+
+// StartRelay writes relay.yaml below home, starts cfc-relay and waits until it
+// is ready.
+func StartRelay(ctx context.Context, t Tools, home string, o RelayOptions) (*Relay, error) {
+	if o.Name == "" {
+		o.Name = "relay"
+	}
+	r := &Relay{Port: o.Port, Monitor: o.Monitor, Data: o.Data}
+	for _, p := range []*int{&r.Port, &r.Monitor} {
+		if *p != 0 {
+			if err := Busy(ctx, fmt.Sprintf("127.0.0.1:%d", *p)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		var err error
+		if *p, err = FreePort(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if r.Data == "" {
+		r.Data = filepath.Join(home, o.Name)
+	}
+	conf := filepath.Join(home, o.Name+".yaml")
+	lines := []string{"version: 1", "data: " + r.Data, fmt.Sprintf("listen: 127.0.0.1:%d", r.Port), fmt.Sprintf("monitor: {listen: \"127.0.0.1:%d\"}", r.Monitor)}
+	for k, v := range o.Config {
+		lines = append(lines, k+": "+v)
+	}
+	if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("cannot start the relay: %w", err)
+	}
+	r.command = Command{Name: o.Name, Path: t.Relay, Args: []string{"run", "--config", conf}, Home: home, Dir: home}
+	return r, r.Start(ctx)
+}
+
+// Start starts the relay, again after it ended, and waits until it is ready.
+func (r *Relay) Start(ctx context.Context) error {
+	if err := r.Launch(); err != nil {
+		return err
+	}
+	if err := r.Ready(ctx); err != nil {
+		return errors.Join(err, r.Stop())
+	}
+	return nil
+}
+
+// Launch starts the relay and does not wait.
+func (r *Relay) Launch() (err error) {
+	r.Proc, err = Start(r.command)
+	return err
+}
+
+// Ready waits until the relay says that it is ready.
+func (r *Relay) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	ready := func() error { return answers(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz", r.Monitor)) }
+	if err := r.await(ctx, ready); err != nil {
+		return fmt.Errorf("cannot start the relay: %w", err)
+	}
+	return nil
+}
+
+// URL is the relay's address as people write it.
+func (r *Relay) URL() string { return fmt.Sprintf("ws://127.0.0.1:%d", r.Port) }
+
+// OwnerToken is the token that the first start has left.
+func (r *Relay) OwnerToken() (string, error) {
+	b, err := os.ReadFile(filepath.Join(r.Data, "first-owner.token"))
+	if err != nil {
+		return "", fmt.Errorf("cannot own the relay: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// await polls while the process runs; its end is the answer at once, with the
+// last lines that it printed.
+func (p *Proc) await(ctx context.Context, ready func() error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		select {
+		case <-p.Done():
+			cancel(fmt.Errorf("%s ended: %w", p.Name, errors.Join(p.Err(), errors.New("it printed:\n"+p.Tail(20)))))
+		case <-ctx.Done():
+		}
+	}()
+	err := Poll(ctx, ready)
+	cancel(nil)
+	<-watching
+	return err
+}
