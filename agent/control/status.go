@@ -1,0 +1,35 @@
+package control
+
+import (
+	"fabric.center/cfc/agent/state"
+	"fabric.center/cfc/agent/uplink"
+	"fabric.center/cfc/shared/catalog"
+)
+
+// Status is what the agent tells about itself.
+type Status struct {
+	Agent   AgentStatus          `json:"agent"`
+	Pairing *state.Pairing       `json:"pairing"` // null where there is none
+	Uplink  uplink.Status        `json:"uplink"`
+	Node    catalog.AttachedInfo `json:"node"`
+	Policy  PolicyStatus         `json:"policy"`
+	// Faults are what is wrong and needs a person.
+	Faults []string `json:"faults"`
+}
+
+// AgentStatus is the agent's process.
+type AgentStatus struct {
+	Version  string `json:"version"`
+	Protocol int    `json:"protocol"`
+	PID      int    `json:"pid"`
+	Started  string `json:"started"`
+	Boot     string `json:"boot"`
+	Data     string `json:"data"`
+	Listen   string `json:"node_listen"` // where the node dials in
+}
+
+// PolicyStatus is the host's own policy.
+type PolicyStatus struct {
+	Path  string `json:"path"`
+	Error string `json:"error,omitempty"` // set: only reading is allowed
+}
