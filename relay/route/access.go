@@ -41,10 +41,9 @@ func (s *session) tryCall(m *peer.Call) error {
 		return cfcerr.Argument(m.BadOption, map[string]string{
 			"timeout": "milliseconds, an integer of at least 0", "receive_progress": "true or false"}[m.BadOption])
 	}
-	c := &call{caller: s, request: m.Request, progress: m.Progress, started: time.Now()}
-	limit := deadline(op, m.Timeout)
+	c := &call{caller: s, request: m.Request, progress: m.Progress, started: time.Now(), limit: deadline(op, m.Timeout)}
 	if key == "" {
-		return s.run(c, op, limit, m.Payload)
+		return s.run(c, op, m.Payload)
 	}
 	ref, rest, err := nodeOf(m.Payload)
 	if err != nil {
@@ -54,7 +53,7 @@ func (s *session) tryCall(m *peer.Call) error {
 	if n == nil {
 		return cfcerr.New(cfcerr.NoSuchNode, "cannot reach node %s: no such node in realm %s", ref, s.realm.name).With("node_id", ref)
 	}
-	return s.forward(c, n, key, limit, rest)
+	return s.forward(c, n, key, rest)
 }
 
 func deadline(op *catalog.Op, asked int64) time.Duration {
@@ -140,7 +139,7 @@ func nodeOf(p peer.Payload) (ref string, rest peer.Payload, err error) {
 }
 
 // forward writes the call to the agent of the node.
-func (s *session) forward(c *call, n *node, key string, limit time.Duration, p peer.Payload) error {
+func (s *session) forward(c *call, n *node, key string, p peer.Payload) error {
 	n.mu.Lock()
 	a, online := n.agent, n.presence.Online
 	n.mu.Unlock()
@@ -158,9 +157,9 @@ func (s *session) forward(c *call, n *node, key string, limit time.Duration, p p
 		}
 		return nil
 	}
-	s.hub.wheel.add(c, c.started.Add(limit))
+	s.hub.wheel.add(c, c.started.Add(c.limit))
 	err := a.conn.WriteFor(s.conn, &peer.Invocation{Request: c.invocation, Registration: registration,
-		Caller: s.sid, AuthID: s.id.AuthID, AuthRole: s.id.Role, Timeout: limit.Milliseconds(), Progress: c.progress,
+		Caller: s.sid, AuthID: s.id.AuthID, AuthRole: s.id.Role, Timeout: c.limit.Milliseconds(), Progress: c.progress,
 		Op: key, Payload: p})
 	switch {
 	case err == nil, err == peer.ErrClosed, err == peer.ErrSlow: // the agent's end answers all its calls

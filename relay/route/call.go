@@ -17,6 +17,7 @@ type call struct {
 	request  wamp.ID
 	progress bool // the caller wants progressive results
 	started  time.Time
+	limit    time.Duration // from then on
 
 	// Of a remote call.
 	agent      *session
@@ -90,11 +91,13 @@ func (c *call) fail(err *cfcerr.Error) bool {
 
 // expire is the deadline.
 func (c *call) expire() {
-	err := cfcerr.New(cfcerr.Timeout, "cannot finish in time: the deadline of %v passed; what was done is not known",
-		time.Since(c.started).Round(time.Millisecond))
-	if c.fail(err) {
+	if c.timedOut() {
 		c.interrupt(wamp.ErrTimeout)
 	}
+}
+
+func (c *call) timedOut() bool {
+	return c.fail(cfcerr.New(cfcerr.Timeout, "cannot finish in time: the deadline of %v passed; what was done is not known", c.limit))
 }
 
 // canceled is the caller's CANCEL; the work is stopped unless he skips that.
@@ -171,7 +174,14 @@ func (s *session) yield(y *peer.Yield) {
 // failed carries an error of the agent to its caller, as it is.
 func (s *session) failed(e *peer.Error) {
 	c := s.pending(e.Request)
-	if c == nil || !c.take() {
+	if c == nil {
+		return
+	}
+	if e.URI == wamp.ErrCanceled && time.Since(c.started) >= c.limit { // the agent keeps the deadline too
+		c.timedOut()
+		return
+	}
+	if !c.take() {
 		return
 	}
 	s.hub.met.answered(c.started, string(e.URI))

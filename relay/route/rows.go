@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
@@ -16,7 +15,7 @@ import (
 
 // run carries out a row of the relay, in a goroutine of which a session has no
 // more than calls in flight, answered or not.
-func (s *session) run(c *call, op *catalog.Op, limit time.Duration, p peer.Payload) error {
+func (s *session) run(c *call, op *catalog.Op, p peer.Payload) error {
 	handler, ok := s.hub.cfg.Table.Handler(op)
 	if !ok {
 		return cfcerr.New(cfcerr.NotSupported, "cannot call %s: this relay does not have it", op.URI()).With("reason", "not built in")
@@ -28,16 +27,16 @@ func (s *session) run(c *call, op *catalog.Op, limit time.Duration, p peer.Paylo
 	var ctx context.Context
 	var cancel context.CancelFunc
 	if changes(op) { // what has begun is finished, whether or not the caller waits
-		ctx, cancel = context.WithTimeout(s.hub.base, max(limit, op.Deadline()))
+		ctx, cancel = context.WithTimeout(s.hub.base, max(c.limit, op.Deadline()))
 	} else {
-		ctx, cancel = context.WithTimeout(s.hub.base, limit)
+		ctx, cancel = context.WithTimeout(s.hub.base, c.limit)
 		c.stop = cancel
 	}
 	if err := c.begin(); err != nil {
 		cancel()
 		return err
 	}
-	s.hub.wheel.add(c, c.started.Add(limit))
+	s.hub.wheel.add(c, c.started.Add(c.limit))
 	c.working = true
 	err = s.hub.handle(func() {
 		defer cancel()

@@ -1,0 +1,169 @@
+package route_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fabric.center/cfc/relay/route"
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/peer"
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/client"
+	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	realmName = "demo"
+	oid1      = "11111111-1111-4111-8111-111111111111"
+)
+
+var serializers = []string{"cbor", "msgpack", "json"}
+
+// rig is a hub behind a server whose log-in believes what the URL says.
+type rig struct {
+	t   *testing.T
+	hub *route.Hub
+	url string
+
+	mu       sync.Mutex
+	presence []route.Presence
+	attached chan error
+}
+
+func newRig(t *testing.T, cfg route.Config, o peer.Options) *rig {
+	t.Helper()
+	r := &rig{t: t, attached: make(chan error, 100)}
+	cfg.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
+	cfg.OnPresence = func(oid string, p route.Presence) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.presence = append(r.presence, p)
+	}
+	r.hub = route.New(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.hub.Run(ctx) }()
+	if err := r.hub.AddRealm(realmName); err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		c, err := peer.Upgrade(w, req, o)
+		if err != nil {
+			return
+		}
+		r.attached <- r.login(req.Context(), c, req.URL.Query())
+	}))
+	t.Cleanup(func() {
+		cancel()
+		wait(t, done, "end of the hub")
+		srv.Close()
+	})
+	r.url = "ws" + strings.TrimPrefix(srv.URL, "http")
+	return r
+}
+
+func (r *rig) login(ctx context.Context, c *peer.Conn, q url.Values) error {
+	hello, ok := (<-c.Recv()).(*wamp.Hello)
+	if !ok {
+		c.Close()
+		return errors.New("no HELLO")
+	}
+	return r.hub.Attach(ctx, c, route.Identity{Realm: q.Get("realm"), AuthID: q.Get("authid"), Role: q.Get("role"), Method: "cryptosign",
+		Address: c.RemoteAddr(), Hello: hello.Details, Extra: wamp.Dict{"x": 1}, Agent: catalog.AgentInfo{Hostname: "h"}})
+}
+
+// addNode pairs a node that was never seen.
+func (r *rig) addNode(id, oid string) {
+	r.t.Helper()
+	if err := r.hub.AddNode(realmName, id, oid, route.Presence{}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) dial(realm, authid, role, ser string) *peer.Conn {
+	r.t.Helper()
+	q := url.Values{"realm": {realm}, "authid": {authid}, "role": {role}}
+	c, err := peer.Dial(r.t.Context(), r.url+"/?"+q.Encode(), peer.DialOptions{Serializer: ser})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(c.Close)
+	return c
+}
+
+// join is a session of nexus' client.
+func (r *rig) join(realm, authid, role, ser string) *client.Client {
+	r.t.Helper()
+	c, err := client.NewClient(r.dial(realm, authid, role, ser), client.Config{Realm: realm, ResponseTimeout: 10 * time.Second,
+		Logger: zap.NewStdLog(zap.NewNop())})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (r *rig) member(role wire.Role, ser string) *client.Client {
+	return r.join(realmName, "alice", string(role), ser)
+}
+
+// agent joins as the node's agent and registers.
+func (r *rig) agent(node, ser string, h client.InvocationHandler) *client.Client {
+	r.t.Helper()
+	c := r.join(realmName, node, wire.RoleNode, ser)
+	if err := c.Register(wire.NodeProcedure(node), h, nil); err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+func (r *rig) online(node string, want bool) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("online=%v of %s", want, node), func() bool {
+		p, _ := r.hub.Presence(realmName, node)
+		return p.Online == want
+	})
+}
+
+func (r *rig) until(what string, ok func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("no %s within 5 s", what)
+		}
+	}
+}
+
+func wait[T any](t *testing.T, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatalf("no %s within 10 s", what)
+		panic("unreachable")
+	}
+}
+
+// rpcError is the ERROR that a call got.
+func rpcError(t *testing.T, err error) *wamp.Error {
+	t.Helper()
+	var e client.RPCError
+	if !errors.As(err, &e) {
+		t.Fatalf("want an ERROR, got %v", err)
+	}
+	return e.Err
+}
