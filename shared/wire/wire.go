@@ -41,6 +41,7 @@ const (
 	CloseUserDeleted   = "cfc.close.user_deleted"
 	CloseRealmDeleted  = "cfc.close.realm_deleted"
 	CloseReplaced      = "cfc.close.replaced"
+	CloseTokenRevoked  = "cfc.close.token_revoked" // of a ticket's sessions
 	CloseNodeUnpaired  = "fabric.auth-failed.node-unpaired"
 )
 
