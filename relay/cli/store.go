@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"fabric.center/cfc/shared/durable"
+	"fabric.center/cfc/shared/session"
+	"fabric.center/cfc/shared/wire"
+	"github.com/goccy/go-yaml"
+)
+
+const (
+	storeFile    = "contexts.yaml"
+	storeVersion = 1
+	contextForm  = "1 to 63 of A-Z, a-z, 0-9, ., _ and -, the first a letter or digit"
+)
+
+var contextName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// place is a relay as one logs in to it: a stored context.
+type place struct {
+	Name    string `yaml:"name" json:"name"`
+	Relay   string `yaml:"relay" json:"relay"`
+	Realm   string `yaml:"realm,omitempty" json:"realm"`
+	User    string `yaml:"user,omitempty" json:"user"`
+	Key     string `yaml:"key" json:"key"` // path of the key file
+	Pin     string `yaml:"pin,omitempty" json:"pin"`
+	CA      string `yaml:"ca,omitempty" json:"ca"`
+	Unbound bool   `yaml:"unbound,omitempty" json:"unbound"`
+}
+
+// store is the file of contexts. It holds no secret: keys are files beside it.
+type store struct {
+	Version  int     `yaml:"version"`
+	Current  string  `yaml:"current,omitempty"`
+	Contexts []place `yaml:"contexts"`
+
+	dir string
+}
+
+// openStore reads the contexts below dir strictly; where there is no file yet
+// the store is empty.
+func openStore(dir string) (*store, error) {
+	s := &store{Version: storeVersion, dir: dir}
+	path := filepath.Join(dir, storeFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read contexts: %w", err)
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(s); err != nil {
+		return nil, fmt.Errorf("cannot read contexts %s: %s", path, firstLine(err))
+	}
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("cannot use contexts %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+func (s *store) check() error {
+	if s.Version != storeVersion {
+		return fmt.Errorf("version is %d, expected %d", s.Version, storeVersion)
+	}
+	var faults []error
+	seen := map[string]bool{}
+	for i, p := range s.Contexts {
+		for _, c := range []struct {
+			key, value, form string
+			ok               bool
+		}{
+			{"name", p.Name, contextForm + ", once", contextName.MatchString(p.Name) && !seen[p.Name]},
+			{"relay", p.Relay, "a URL such as wss://relay.example.com", validRelay(p.Relay)},
+			{"realm", p.Realm, wire.RealmForm, p.Realm == "" || wire.ValidRealm(p.Realm)},
+			{"user", p.User, wire.UserForm, p.User == "" || wire.ValidUser(p.User)},
+			{"key", p.Key, "an absolute path", filepath.IsAbs(p.Key)},
+			{"pin", p.Pin, session.PinForm, p.Pin == "" || session.ValidPin(p.Pin)},
+			{"ca", p.CA, "an absolute path", p.CA == "" || filepath.IsAbs(p.CA)},
+		} {
+			if !c.ok {
+				faults = append(faults, fmt.Errorf("contexts[%d].%s is %q: expected %s", i, c.key, c.value, c.form))
+			}
+		}
+		seen[p.Name] = true
+	}
+	if s.Current != "" && !seen[s.Current] {
+		faults = append(faults, fmt.Errorf("current is %q: no such context", s.Current))
+	}
+	return errors.Join(faults...)
+}
+
+func validRelay(url string) bool { _, err := session.Address(url, ""); return err == nil }
+
+func (s *store) save() error {
+	if err := durable.PrivateDir(s.dir); err != nil {
+		return err
+	}
+	b, err := yaml.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("cannot write contexts: %w", err)
+	}
+	return durable.WriteFile(filepath.Join(s.dir, storeFile), b, 0o600)
+}
+
+func (s *store) find(name string) (place, bool) {
+	i := s.index(name)
+	if i < 0 {
+		return place{}, false
+	}
+	return s.Contexts[i], true
+}
+
+func (s *store) index(name string) int {
+	return slices.IndexFunc(s.Contexts, func(p place) bool { return p.Name == name })
+}
+
+// atRelay finds the context of a relay, the current one first.
+func (s *store) atRelay(url string) (place, bool) {
+	if p, ok := s.find(s.Current); ok && sameRelay(p.Relay, url) {
+		return p, true
+	}
+	i := slices.IndexFunc(s.Contexts, func(p place) bool { return sameRelay(p.Relay, url) })
+	if i < 0 {
+		return place{}, false
+	}
+	return s.Contexts[i], true
+}
+
+func (s *store) put(p place) {
+	if i := s.index(p.Name); i >= 0 {
+		s.Contexts[i] = p
+	} else {
+		s.Contexts = append(s.Contexts, p)
+	}
+}
+
+func (s *store) remove(name string) {
+	s.Contexts = slices.DeleteFunc(s.Contexts, func(p place) bool { return p.Name == name })
+	if s.Current == name {
+		s.Current = ""
+	}
+}
+
+// keyPath is where the key of a context lies that login makes: named for both
+// context and relay, so that no key is ever shown to a second relay.
+func (s *store) keyPath(name, relay string) string {
+	return filepath.Join(s.keyDir(), name+"@"+authority(relay)+".key")
+}
+
+func (s *store) keyDir() string { return filepath.Join(s.dir, "keys") }
+
+// authority names host and port of a relay in the letters of file names.
+func authority(relay string) string {
+	u, err := session.Address(relay, "")
+	if err != nil {
+		return ""
+	}
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-", r) {
+			return r
+		}
+		return '_'
+	}, session.Authority(u))
+}
+
+func sameRelay(a, b string) bool { return authority(a) == authority(b) && authority(a) != "" }

@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"fabric.center/cfc/shared/catalog"
+	"github.com/goccy/go-yaml"
+)
+
+// maxFile bounds a file of arguments: the relay takes no larger message.
+const maxFile = 16 << 20
+
+// reader reads arguments; stdin can be one of them, once.
+type reader struct{ stdin io.Reader }
+
+// typed reads the text of an argument of a row, by the row's type: dicts, lists
+// and values of any type as JSON, YAML or @file, all else as the word itself.
+// The error says what was expected.
+func (r *reader) typed(arg catalog.Arg, text string) (any, error) {
+	t := arg.Type
+	if arg.Nullable() {
+		if text == "null" {
+			return nil, nil
+		}
+		t = t.Elem()
+	}
+	v, err := r.ofType(t, text)
+	if err != nil {
+		return nil, usagef("%s is %q: expected %s%s", arg.Name, text, arg.Expected(), because(err))
+	}
+	return v, nil
+}
+
+// errForm is a text that has not the form of its type; there is no more to say.
+var errForm = errors.New("wrong form")
+
+func because(err error) string {
+	if errors.Is(err, errForm) {
+		return ""
+	}
+	return " (" + err.Error() + ")"
+}
+
+func (r *reader) ofType(t reflect.Type, text string) (any, error) {
+	switch t.Kind() {
+	case reflect.String:
+		return text, nil
+	case reflect.Bool:
+		if text == "true" || text == "false" {
+			return text == "true", nil
+		}
+		return nil, errForm
+	case reflect.Int, reflect.Int64:
+		i, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, errForm
+		}
+		return i, nil
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+			return nil, errForm
+		}
+		return f, nil
+	case reflect.Map:
+		v, err := r.any(text)
+		if _, ok := v.(map[string]any); err == nil && !ok {
+			return nil, errForm
+		}
+		return v, err
+	case reflect.Slice:
+		return r.list(t, text)
+	}
+	return r.any(text)
+}
+
+// list reads JSON, YAML or @file, and words that commas part where the items
+// are words.
+func (r *reader) list(t reflect.Type, text string) (any, error) {
+	if t.Elem().Kind() == reflect.String && !strings.HasPrefix(text, "[") && !strings.HasPrefix(text, "@") {
+		l := []any{}
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				l = append(l, item)
+			}
+		}
+		return l, nil
+	}
+	v, err := r.any(text)
+	if _, ok := v.([]any); err == nil && !ok {
+		return nil, errForm
+	}
+	return v, err
+}
+
+// any reads JSON; YAML where it makes a dict or a list; @file and @- for either
+// in a file or standard input; and any other word as a string.
+func (r *reader) any(text string) (any, error) {
+	if path, ok := strings.CutPrefix(text, "@"); ok {
+		b, err := r.file(path)
+		if err != nil {
+			return nil, err
+		}
+		if v, ok := fromJSON(b); ok {
+			return v, nil
+		}
+		return fromYAML(b)
+	}
+	if v, ok := fromJSON([]byte(text)); ok {
+		return v, nil
+	}
+	v, err := fromYAML([]byte(text))
+	switch v.(type) {
+	case map[string]any, []any:
+		return v, nil
+	}
+	if err != nil && (strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")) {
+		return nil, err // meant as a dict or list
+	}
+	return text, nil
+}
+
+func (r *reader) file(path string) ([]byte, error) {
+	in := r.stdin
+	if path == "-" {
+		if in == nil {
+			return nil, errors.New("standard input is read already")
+		}
+		r.stdin = nil
+	} else {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("%s is larger than %d MiB", path, maxFile>>20)
+	}
+	return b, err
+}
+
+func fromJSON(b []byte) (any, bool) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return nil, false
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, false
+	}
+	return numbers(v), true
+}
+
+// numbers makes JSON's numbers integers where they are, else floats.
+func numbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+			return i
+		}
+		if u, err := strconv.ParseUint(v.String(), 10, 64); err == nil {
+			return u
+		}
+		f, _ := v.Float64()
+		return f
+	case []any:
+		for i := range v {
+			v[i] = numbers(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = numbers(v[k])
+		}
+	}
+	return v
+}
+
+func fromYAML(b []byte) (any, error) {
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	var v, more any
+	if err := d.Decode(&v); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("not YAML: %s", firstLine(err))
+	}
+	if err := d.Decode(&more); err != io.EOF {
+		return nil, errors.New("more than one document")
+	}
+	return v, nil
+}
