@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
+	"golang.org/x/sys/unix"
+)
+
+type plan struct {
+	rounds, size int
+	each         time.Duration
+	profile      string
+}
+
+// sample is one round of one contestant.
+type sample struct {
+	p50, p99 float64 // us, one call at a time
+	rate     float64 // calls/s at 64 in flight
+	cpu      float64 // us of the router's process a call, at 64 in flight
+}
+
+const inFlight = 64
+
+var serializers = []string{"cbor", "msgpack"}
+
+func measure(ctx context.Context, p plan) error {
+	results := map[string][]sample{}
+	for round := range p.rounds {
+		for _, ser := range serializers {
+			for _, who := range []string{"nexus", "relay"} {
+				s, err := p.run(ctx, who, ser)
+				if err != nil {
+					return fmt.Errorf("%s/%s: %w", who, ser, err)
+				}
+				fmt.Fprintf(os.Stderr, "round %d %s/%s: %+.0f\n", round+1, who, ser, s)
+				results[who+"/"+ser] = append(results[who+"/"+ser], s)
+			}
+		}
+	}
+	report(p, results)
+	return nil
+}
+
+// run starts router and callee, measures, and stops them.
+func (p plan) run(ctx context.Context, who, ser string) (s sample, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	router, url, err := start(ctx, "-role", who, "-profile", p.profile)
+	if err != nil {
+		return s, err
+	}
+	defer router.stop()
+	callee, _, err := start(ctx, "-role", "callee", "-url", url, "-serializer", ser)
+	if err != nil {
+		return s, err
+	}
+	defer callee.stop()
+	c, err := connect(ctx, url+wire.UserPath, ser)
+	if err != nil {
+		return s, err
+	}
+	defer c.Close()
+	payload := strings.Repeat("x", p.size)
+	call := func() error {
+		res, err := c.Call(ctx, procedure, wamp.Dict{"timeout": 10000}, wamp.List{nodeID, payload}, nil, nil)
+		if err == nil && (len(res.Arguments) != 1 || res.Arguments[0] != payload) {
+			err = fmt.Errorf("wrong result %v", res.Arguments)
+		}
+		return err
+	}
+	if _, err = many(p.each/3, call); err != nil { // warm up
+		return s, err
+	}
+	if s.p50, s.p99, err = one(p.each, call); err != nil {
+		return s, err
+	}
+	cpu := router.cpu()
+	began := time.Now()
+	n, err := many(p.each, call)
+	s.rate = float64(n) / time.Since(began).Seconds()
+	s.cpu = float64((router.cpu() - cpu).Microseconds()) / float64(n)
+	return s, err
+}
+
+// one makes calls one after the other.
+func one(d time.Duration, call func() error) (p50, p99 float64, err error) {
+	var took []float64
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		began := time.Now()
+		if err := call(); err != nil {
+			return 0, 0, err
+		}
+		took = append(took, float64(time.Since(began).Nanoseconds())/1000)
+	}
+	slices.Sort(took)
+	return took[len(took)/2], took[len(took)*99/100], nil
+}
+
+// many keeps 64 calls in flight.
+func many(d time.Duration, call func() error) (n int, err error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	end := time.Now().Add(d)
+	for range inFlight {
+		wg.Go(func() {
+			mine := 0
+			var failed error
+			for failed == nil && time.Now().Before(end) {
+				failed = call()
+				mine++
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			n += mine
+			if failed != nil {
+				err = failed
+			}
+		})
+	}
+	wg.Wait()
+	return n, err
+}
+
+// child is one of the other processes.
+type child struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+}
+
+// start runs this program in another role and waits for its first line.
+func start(ctx context.Context, args ...string) (*child, string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, "", err
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, "", err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, "", err
+	}
+	c := &child{cmd: cmd, stdin: stdin}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		c.stop()
+		return nil, "", fmt.Errorf("%v did not start: %w", args, err)
+	}
+	return c, strings.TrimSpace(line), nil
+}
+
+func (c *child) stop() {
+	_ = c.stdin.Close()
+	_ = c.cmd.Wait()
+}
+
+// cpu is the processor time that the process has used so far: utime and stime
+// of proc(5), in ticks of 10 ms.
+func (c *child) cpu() time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	var ticks time.Duration
+	for _, f := range fields[11:13] {
+		n, _ := strconv.Atoi(f)
+		ticks += time.Duration(n)
+	}
+	return ticks * 10 * time.Millisecond
+}
+
+// report prints the table.
+func report(p plan, results map[string][]sample) {
+	fmt.Printf("%d rounds in turn of %v each measurement, payload %d bytes each way, %d calls in flight, %d CPUs, %s, %s %s, %s.\n\n",
+		p.rounds, p.each, p.size, inFlight, runtime.NumCPU(), runtime.Version(), runtime.GOOS, kernel(), time.Now().UTC().Format(time.DateOnly))
+	fmt.Println("| contestant | p50 us (range) | p99 us (range) | calls/s at 64 (range) | router CPU us/call (range) |")
+	fmt.Println("|---|---|---|---|---|")
+	columns := []func(sample) float64{
+		func(s sample) float64 { return s.p50 }, func(s sample) float64 { return s.p99 },
+		func(s sample) float64 { return s.rate }, func(s sample) float64 { return s.cpu },
+	}
+	for _, ser := range serializers {
+		for _, who := range []string{"nexus", "relay"} {
+			row := []string{who + "/" + ser}
+			for i, f := range columns {
+				prec := 0
+				if i == 3 {
+					prec = 1
+				}
+				med, lo, hi := spread(results[who+"/"+ser], f)
+				row = append(row, fmt.Sprintf("%.*f (%.*f-%.*f)", prec, med, prec, lo, prec, hi))
+			}
+			fmt.Println("| " + strings.Join(row, " | ") + " |")
+		}
+	}
+	fmt.Println("\n| relay / nexus, within each round | p50 | p99 | calls/s at 64 | router CPU a call |")
+	fmt.Println("|---|---|---|---|---|")
+	for _, ser := range serializers {
+		row := []string{ser}
+		for _, f := range columns {
+			var ratios []float64
+			for i, s := range results["relay/"+ser] {
+				ratios = append(ratios, f(s)/f(results["nexus/"+ser][i]))
+			}
+			slices.Sort(ratios)
+			row = append(row, fmt.Sprintf("%.2f (%.2f-%.2f)", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1]))
+		}
+		fmt.Println("| " + strings.Join(row, " | ") + " |")
+	}
+	fmt.Println("| target | ≤ 1.0 | | ≥ 1.15 | ≤ 0.65 |")
+}
+
+func spread(all []sample, f func(sample) float64) (median, low, high float64) {
+	var v []float64
+	for _, s := range all {
+		v = append(v, f(s))
+	}
+	if len(v) == 0 {
+		return math.NaN(), math.NaN(), math.NaN()
+	}
+	slices.Sort(v)
+	return v[len(v)/2], v[0], v[len(v)-1]
+}
+
+func kernel() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return "?"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
