@@ -1,0 +1,224 @@
+package crossbar
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"fabric.center/cfc/agent/host"
+	"fabric.center/cfc/agent/nodelink"
+	"fabric.center/cfc/agent/ops"
+	"fabric.center/cfc/shared/cfcerr"
+	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/zap"
+)
+
+// Link is the way to the node; *nodelink.Link is one.
+type Link interface {
+	Call(ctx context.Context, procedure string, args wamp.List, kwargs wamp.Dict) (any, error)
+	Has(procedure string) bool
+	Watch(fn func(nodelink.Notice)) (stop func())
+}
+
+// Stopper takes the node down and, on request, starts it again; *Supervisor is
+// one. It returns when the node is down.
+type Stopper interface {
+	Shutdown(ctx context.Context, restart bool) error
+}
+
+// Config is what a Node needs.
+type Config struct {
+	Link Link
+	// Supervisor is nil where somebody else starts the node.
+	Supervisor Stopper
+	// StateDir keeps which realm ids are burnt. Empty: not kept.
+	StateDir string
+	// Poll is how often the node is asked what runs, without any sign of a
+	// change; 2 s. Guests are only missed by asking.
+	Poll time.Duration
+	Log  *zap.Logger
+}
+
+// Node is a stock Crossbar.io node, its procedures repaired. It implements
+// ops.Node.
+type Node struct {
+	cfg    Config
+	log    *zap.Logger
+	memory *memory
+	tasks  chan func(context.Context) // what is left to do after a call has ended
+	kick   chan struct{}              // something may have changed
+
+	mu       sync.Mutex
+	ready    bool
+	info     nodelink.NodeInfo
+	process  host.Process // of the controller; zero where it cannot be told
+	appeared []ops.Worker // said to have started, since the node was last asked
+	turns    []turn       // attachments and detachments not yet told
+	tails    map[string][]string
+}
+
+// turn is the node coming or going.
+type turn struct {
+	ready  bool
+	info   nodelink.NodeInfo
+	reason string
+}
+
+var _ ops.Node = (*Node)(nil)
+
+// maxTasks bounds what may be left to do; beyond it the next question to the
+// node finds out.
+const maxTasks = 64
+
+// New reads the memory; nothing runs before Watch.
+func New(cfg Config) *Node {
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	if cfg.Poll == 0 {
+		cfg.Poll = 2 * time.Second
+	}
+	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
+		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}}
+}
+
+// later has f carried out soon, by Watch.
+func (n *Node) later(f func(context.Context)) {
+	select {
+	case n.tasks <- f:
+	default:
+		n.log.Warn("too much is left to do on the node, something stays undone")
+	}
+}
+
+func (n *Node) wake() {
+	select {
+	case n.kick <- struct{}{}:
+	default:
+	}
+}
+
+// call is one call of the node that takes at most d of ctx.
+func (n *Node) call(ctx context.Context, d time.Duration, procedure string, args ...any) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return n.cfg.Link.Call(ctx, procedure, args, nil)
+}
+
+// quick is how long the node may take for what it does in a millisecond, and
+// share what part of the time that is left a step may take.
+const quick = 10 * time.Second
+
+func share(ctx context.Context, most time.Duration) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return most
+	}
+	return min(most, time.Until(deadline)*2/3)
+}
+
+// tailLines is how much of what a starting worker writes is kept, to say why
+// it ended.
+const tailLines = 5
+
+func (n *Node) tail(worker string) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.tails[worker]
+}
+
+// noted hears everything from the node; it must not block.
+func (n *Node) noted(x nodelink.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch x.Kind {
+	case nodelink.Ready:
+		n.ready, n.info = true, x.Node
+		n.turns = append(n.turns, turn{ready: true, info: x.Node})
+	case nodelink.Detached:
+		n.ready = false
+		n.turns = append(n.turns, turn{info: x.Node, reason: x.Reason})
+	case nodelink.Registered, nodelink.Unregistered:
+		if !n.ready || !strings.HasPrefix(x.Name, "worker.") {
+			return
+		}
+	case nodelink.Event:
+		if !n.noteEvent(x) {
+			return
+		}
+	}
+	n.wake()
+}
+
+// noteEvent reports whether the event is a sign of a change.
+func (n *Node) noteEvent(x nodelink.Notice) bool {
+	worker, topic := "", x.Name
+	if rest, ok := strings.CutPrefix(x.Name, "worker."); ok {
+		worker, topic, _ = strings.Cut(rest, ".")
+	}
+	switch {
+	case topic == "on_log":
+		if lines, ok := n.tails[worker]; ok && len(x.Args) > 0 {
+			line, _ := wamp.AsString(x.Args[0])
+			lines = append(lines, plain(line))
+			n.tails[worker] = lines[max(0, len(lines)-tailLines):]
+		}
+		return false
+	case worker == "" && strings.HasSuffix(topic, "_started") && len(x.Args) > 0:
+		n.appeared = append(n.appeared, startedWorker(topic, x.Args[0]))
+		return true
+	}
+	return strings.HasSuffix(topic, "_starting") || strings.HasSuffix(topic, "_started") || topic == "on_worker_ready"
+}
+
+// startedWorker reads on_<type>_started.
+func startedWorker(topic string, arg any) ops.Worker {
+	d, _ := wamp.AsDict(arg)
+	w := readWorker(d)
+	w.Type = strings.TrimSuffix(strings.TrimPrefix(topic, "on_"), "_started")
+	return w
+}
+
+func readWorker(d wamp.Dict) ops.Worker {
+	var w ops.Worker
+	w.ID, _ = wamp.AsString(d["id"])
+	w.Type, _ = wamp.AsString(d["type"])
+	w.Status, _ = wamp.AsString(d["status"])
+	w.Created, _ = wamp.AsString(d["created"])
+	pid, _ := wamp.AsInt64(d["pid"])
+	w.PID = int(pid)
+	return w
+}
+
+// plain is a line without the colours that a terminal would show.
+func plain(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == 0x1b && i+1 < len(s) && s[i+1] == '[' {
+			for i++; i+1 < len(s) && (s[i] < '@' || s[i] > '~' || s[i] == '['); i++ {
+			}
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	line := strings.TrimSpace(b.String())
+	return strings.ToValidUTF8(line[:min(len(line), 300)], "")
+}
+
+// ours is the process with this pid when it is the node's: a child of the
+// controller, seen from here. The node may live in another PID namespace, and
+// then nothing may be concluded from its pids.
+func (n *Node) ours(ctx context.Context, pid int) (host.Process, bool) {
+	n.mu.Lock()
+	controller := n.process
+	n.mu.Unlock()
+	if controller.PID == 0 || !controller.Alive(ctx) {
+		return host.Process{}, false
+	}
+	p, err := host.Find(ctx, pid)
+	return p, err == nil && p.ChildOf(ctx, controller.PID)
+}
+
+// notThere reports whether the error says that there is no such worker.
+func notThere(err error) bool { return cfcerr.KindOf(err) == cfcerr.NoSuchWorker }

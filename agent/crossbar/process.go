@@ -1,0 +1,223 @@
+package crossbar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"fabric.center/cfc/agent/host"
+	"fabric.center/cfc/shared/durable"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	recordFile = "node-process.json"
+	lockFile   = ".cfc-node.lock"
+	pidFile    = "node.pid" // Crossbar.io's own
+)
+
+// running is a node's controller process. A child is waited for by asking the
+// kernel now and then, an adopted one by looking at it: so no goroutine has to
+// outlive the supervisor when the node does.
+type running struct {
+	host.Process
+	child   bool
+	adopted bool
+	since   time.Time
+}
+
+// record is the file that tells the next run of the agent which process is
+// the node.
+type record struct {
+	Version int          `json:"version"`
+	Process host.Process `json:"process"`
+	Dir     string       `json:"dir"`
+}
+
+// launch starts the node in its own process group. What it writes goes
+// straight to the file: a pipe to the agent would break when the agent ends.
+// The lock is inherited, and so held for as long as the controller lives.
+func (s *Supervisor) launch(ctx context.Context) (*running, error) {
+	lock, err := s.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	// With the lock taken and no node found it is a dead one's; the node would
+	// refuse to start if its number were another Crossbar.io's by now.
+	if err := os.Remove(filepath.Join(s.cfg.Dir, pidFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot start the node: %w", err)
+	}
+	out, err := os.OpenFile(s.cfg.LogFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the node's log: %w", err)
+	}
+	defer out.Close()
+	c := exec.Command(s.cfg.Executable, "edge", "start", "--cbdir", s.cfg.Dir, "--color", "false")
+	c.Dir = s.cfg.Dir
+	c.Env = nodeEnv(os.Environ())
+	c.Stdout, c.Stderr = out, out
+	c.ExtraFiles = []*os.File{lock}
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := c.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start the node: %w", err)
+	}
+	p, err := host.Find(ctx, c.Process.Pid)
+	if errors.Is(err, host.ErrNoProcess) { // ended already: reaped like any other
+		p, err = host.Process{PID: c.Process.Pid, Started: time.Now()}, nil
+	}
+	if err != nil {
+		_ = c.Process.Kill()
+		return nil, errors.Join(err, c.Wait())
+	}
+	s.keep(p)
+	return &running{Process: p, child: true, since: time.Now()}, nil
+}
+
+// lock takes the directory for one node. It fails while any node that was
+// started this way lives, whoever still knows of it.
+func (s *Supervisor) lock() (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(s.cfg.Dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the node: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot start the node: another one runs in %s", s.cfg.Dir), f.Close())
+	}
+	return f, nil
+}
+
+func (s *Supervisor) keep(p host.Process) {
+	b, err := json.Marshal(record{Version: 1, Process: p, Dir: s.cfg.Dir})
+	if err == nil {
+		err = durable.WriteFile(s.recordPath(), b, 0o600)
+	}
+	if err != nil { // Crossbar.io's own pid file will do
+		s.log.Warn("cannot record the node's process: " + err.Error())
+	}
+}
+
+func (s *Supervisor) recordPath() string {
+	dir := s.cfg.StateDir
+	if dir == "" {
+		dir = s.cfg.Dir
+	}
+	return filepath.Join(dir, recordFile)
+}
+
+// find is a node that runs in the directory already: the one that an earlier
+// run of the agent started, or any other that left its pid file.
+func (s *Supervisor) find(ctx context.Context) *running {
+	if b, err := os.ReadFile(s.recordPath()); err == nil {
+		var r record
+		if json.Unmarshal(b, &r) == nil && r.Dir == s.cfg.Dir && r.Process.Alive(ctx) && isNode(ctx, r.Process) {
+			return &running{Process: r.Process, adopted: true, since: r.Process.Started}
+		}
+	}
+	path := filepath.Join(s.cfg.Dir, pidFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	var content struct {
+		PID int `json:"pid"`
+	}
+	info, err := os.Stat(path)
+	if err != nil || json.Unmarshal(b, &content) != nil {
+		return nil
+	}
+	p, err := host.Find(ctx, content.PID)
+	// A process that started after the file was written is another one.
+	if err != nil || p.Started.After(info.ModTime().Add(2*time.Second)) || !isNode(ctx, p) {
+		return nil
+	}
+	return &running{Process: p, adopted: true, since: p.Started}
+}
+
+// isNode reports whether the process looks like a Crossbar.io controller.
+func isNode(ctx context.Context, p host.Process) bool {
+	args, err := p.Cmdline(ctx)
+	return err == nil && len(args) > 0 && (strings.HasPrefix(args[0], "crossbar-controller") || len(args) > 1 && strings.Contains(args[1], "crossbar"))
+}
+
+// ended reports whether the process is gone, and how, as far as can be told.
+func (r *running) ended(ctx context.Context) (how string, gone bool) {
+	if !r.child {
+		return "ended", !r.Alive(ctx)
+	}
+	var ws unix.WaitStatus
+	pid, err := unix.Wait4(r.PID, &ws, unix.WNOHANG, nil)
+	switch {
+	case errors.Is(err, unix.EINTR):
+		return "", false
+	case err != nil:
+		return "ended", true
+	case pid == 0:
+		return "", false
+	case ws.Signaled():
+		return "killed by " + ws.Signal().String(), true
+	}
+	return fmt.Sprintf("exit code %d", ws.ExitStatus()), true
+}
+
+// stop ends the node in order: SIGINT, and after the grace its whole group.
+func (s *Supervisor) stop(ctx context.Context, r *running) string {
+	if _, gone := r.ended(ctx); !gone {
+		_ = r.Signal(ctx, unix.SIGINT)
+	}
+	grace := time.NewTimer(s.cfg.StopTimeout)
+	defer grace.Stop()
+	tick := time.NewTicker(processPoll)
+	defer tick.Stop()
+	for {
+		if how, gone := r.ended(ctx); gone {
+			s.sweep(ctx, r)
+			return how
+		}
+		select {
+		case <-tick.C:
+		case <-grace.C:
+			s.log.Warn("the node does not end, killed with all its processes")
+			if r.LeadsGroup() { // its group id is safe while the leader lives
+				_ = unix.Kill(-r.PID, unix.SIGKILL)
+			}
+			_ = r.Kill(ctx)
+		}
+	}
+}
+
+// sweep ends what is left of the node's group: workers that outlive the
+// controller, children of guests. Only processes from before its end belong to
+// it, the group's number could be another's by now.
+func (s *Supervisor) sweep(ctx context.Context, r *running) {
+	end := time.Now().Add(time.Second)
+	for began := time.Now(); ; {
+		group, err := host.Group(ctx, r.PID)
+		if err != nil {
+			s.log.Warn("cannot look for what the node has left: " + err.Error())
+			return
+		}
+		left := 0
+		for _, p := range group {
+			if p.Started.After(end) {
+				continue
+			}
+			left++
+			if time.Since(began) > s.cfg.SweepAfter {
+				_ = p.Kill(ctx)
+			}
+		}
+		if left == 0 || time.Since(began) > 2*s.cfg.SweepAfter+time.Second {
+			return
+		}
+		time.Sleep(processPoll)
+	}
+}

@@ -1,0 +1,305 @@
+package crossbar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"fabric.center/cfc/agent/ops"
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/zap"
+)
+
+// router is a router worker as one operation sees it.
+type router struct {
+	n    *Node
+	id   string
+	life life     // the process that the memory is of
+	ids  []string // the realm ids that the node lists, the dead among them
+}
+
+func (n *Node) router(ctx context.Context, worker string) (*router, error) {
+	w, err := n.Worker(ctx, worker)
+	if err != nil {
+		return nil, err
+	}
+	r := &router{n: n, id: worker, life: life{PID: w.PID, Created: w.Created}}
+	v, err := r.call(ctx, "get_router_realms")
+	if err != nil {
+		return nil, err
+	}
+	r.ids, err = stringList("get_router_realms", v)
+	return r, err
+}
+
+func (r *router) call(ctx context.Context, procedure string, args ...any) (any, error) {
+	return r.n.call(ctx, quick, ops.WorkerProcedure(r.id, procedure), args...)
+}
+
+// get is a realm by the node's id for it, under the id that callers use.
+func (r *router) get(ctx context.Context, nodeID string) (catalog.Dict, error) {
+	v, err := r.call(ctx, "get_router_realm", nodeID)
+	if err != nil {
+		return nil, err
+	}
+	d, ok := wamp.AsDict(v)
+	if !ok {
+		return nil, cfcerr.New(cfcerr.NotSupported, "cannot use the node's answer to get_router_realm: it is no dict")
+	}
+	d = wamp.NormalizeDict(d)
+	d["id"] = r.n.memory.public(r.id, r.life, nodeID)
+	return catalog.Dict(d), nil
+}
+
+// living are the node's ids of the realms that run.
+func (r *router) living() []string {
+	return slices.DeleteFunc(slices.Clone(r.ids), func(id string) bool { return r.n.memory.dead(r.id, r.life, id) })
+}
+
+// find is the node's id of a realm that runs.
+func (r *router) find(public string) (string, error) {
+	nodeID := r.n.memory.node(r.id, r.life, public)
+	if nodeID == "" || !slices.Contains(r.living(), nodeID) {
+		return "", cfcerr.New(cfcerr.NoSuchObject, "cannot find realm %s: worker %s has no such realm", public, r.id).With("worker_id", r.id).With("realm_id", public)
+	}
+	return nodeID, nil
+}
+
+// Realms implements ops.Node.
+func (n *Node) Realms(ctx context.Context, worker string) ([]ops.Realm, error) {
+	r, err := n.router(ctx, worker)
+	if err != nil {
+		return nil, err
+	}
+	var realms []ops.Realm
+	for _, id := range r.living() {
+		d, err := r.get(ctx, id)
+		if cfcerr.KindOf(err) == cfcerr.NoSuchObject {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		realms = append(realms, ops.Realm{ID: fmt.Sprint(d["id"]), Name: nameOf(d)})
+	}
+	slices.SortFunc(realms, func(a, b ops.Realm) int { return strings.Compare(a.ID, b.ID) })
+	return realms, nil
+}
+
+func nameOf(realm catalog.Dict) string {
+	config, _ := wamp.AsDict(realm["config"])
+	name, _ := wamp.AsString(config["name"])
+	return name
+}
+
+// Realm implements ops.Node.
+func (n *Node) Realm(ctx context.Context, worker, id string) (catalog.Dict, error) {
+	r, err := n.router(ctx, worker)
+	if err != nil {
+		return nil, err
+	}
+	nodeID, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.get(ctx, nodeID)
+}
+
+// StartRealm implements ops.Node.
+func (n *Node) StartRealm(ctx context.Context, _, worker, id string, config map[string]any) (catalog.Dict, error) {
+	r, err := n.router(ctx, worker)
+	if err != nil {
+		return nil, err
+	}
+	// Kept before the node is asked: otherwise a crash in between would show
+	// the realm under an id that nobody gave it.
+	nodeID, err := n.memory.assign(worker, r.life, id, r.ids)
+	if err != nil {
+		return nil, err
+	}
+	if err = r.start(ctx, nodeID, config); err != nil {
+		r.takeBack(ctx, id, nodeID, err)
+		return nil, err
+	}
+	return r.get(ctx, nodeID)
+}
+
+func (r *router) start(ctx context.Context, nodeID string, config map[string]any) error {
+	if _, err := r.call(ctx, "start_router_realm", nodeID, withMeta(config)); err != nil {
+		return badRealm(err)
+	}
+	roles, _ := wamp.AsList(config["roles"])
+	used := roleIDs(roles)
+	for i, v := range roles {
+		role, _ := wamp.AsDict(v)
+		role = maps.Clone(role)
+		delete(role, "id")
+		if _, err := r.call(ctx, "start_router_realm_role", nodeID, used[i], role); err != nil {
+			return badRealm(err)
+		}
+	}
+	return nil
+}
+
+// badRealm is the error of a configuration on which the node has stumbled.
+func badRealm(err error) error {
+	if cfcerr.KindOf(err) != cfcerr.NodeError {
+		return err
+	}
+	return cfcerr.New(cfcerr.InvalidConfiguration, "cannot start the realm: the node does not take its configuration: %w", err)
+}
+
+// withMeta switches on what the realm's meta API needs, unless the caller has
+// said otherwise.
+func withMeta(config map[string]any) wamp.Dict {
+	out := wamp.Dict(maps.Clone(config))
+	given, _ := wamp.AsDict(config["options"])
+	options := wamp.Dict{"enable_meta_api": true, "bridge_meta_api": true}
+	maps.Copy(options, given)
+	out["options"] = options
+	return out
+}
+
+// roleIDs gives each role its id, else its name where that can be one, else a
+// number.
+func roleIDs(roles wamp.List) []string {
+	ids, taken := make([]string, len(roles)), map[string]bool{}
+	for i, v := range roles {
+		role, _ := wamp.AsDict(v)
+		ids[i], _ = role["id"].(string)
+		taken[ids[i]] = true
+	}
+	for i, v := range roles {
+		if ids[i] != "" {
+			continue
+		}
+		role, _ := wamp.AsDict(v)
+		name, _ := role["name"].(string)
+		if !wire.ValidObjectID(name) || taken[name] {
+			for n := i + 1; name == "" || taken[name] || !wire.ValidObjectID(name); n++ {
+				name = fmt.Sprintf("role%03d", n)
+			}
+		}
+		ids[i], taken[name] = name, true
+	}
+	return ids
+}
+
+// takeBack removes what a failed start has left on the node: nothing, a realm
+// without some of its roles, or an id that is burnt. When the start was not
+// awaited it waits for the node first.
+func (r *router) takeBack(ctx context.Context, public, nodeID string, cause error) {
+	undo := func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, quick)
+		defer cancel()
+		err := r.refresh(ctx)
+		if err == nil && slices.Contains(r.ids, nodeID) {
+			err = r.stop(ctx, nodeID)
+		} else if err == nil {
+			err = r.n.memory.release(r.id, r.life, public)
+		}
+		if err != nil {
+			r.n.log.Warn("cannot take back the start of a realm", zap.String("worker", r.id), zap.String("realm", public), zap.Error(err))
+		}
+	}
+	if unfinished(cause) {
+		r.n.later(undo)
+		return
+	}
+	undo(ctx)
+}
+
+func (r *router) refresh(ctx context.Context) error {
+	v, err := r.call(ctx, "get_router_realms")
+	if err == nil {
+		r.ids, err = stringList("get_router_realms", v)
+	}
+	return err
+}
+
+// StopRealm implements ops.Node.
+func (n *Node) StopRealm(ctx context.Context, by, worker, id string) (catalog.Dict, error) {
+	r, err := n.router(ctx, worker)
+	if err != nil {
+		return nil, err
+	}
+	nodeID, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	d, err := r.get(ctx, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	if err = r.stop(ctx, nodeID); err != nil {
+		return nil, err
+	}
+	d["stopped"], d["who"] = wire.Time(time.Now()), by
+	return d, nil
+}
+
+// stop takes a realm down. The intent is kept first, so that a crash in
+// between neither hides a living realm nor shows a dead one.
+func (r *router) stop(ctx context.Context, nodeID string) error {
+	defer r.n.memory.hold(r.id, nodeID)()
+	if err := r.n.memory.stopping(r.id, r.life, nodeID); err != nil {
+		return err
+	}
+	name := nodeID
+	if d, err := r.get(ctx, nodeID); err == nil {
+		name = nameOf(d)
+	}
+	_, err := r.call(ctx, "stop_router_realm", nodeID)
+	switch {
+	case down(err, name):
+		return r.n.memory.stopped(r.id, r.life, nodeID)
+	case err == nil, cfcerr.KindOf(err) == cfcerr.NoSuchObject: // a node without the defect
+		return r.n.memory.freed(r.id, r.life, nodeID)
+	}
+	return err
+}
+
+var noRouter = regexp.MustCompile(`^no router started for realm `)
+
+// down reports whether the error of stop_router_realm means that the realm is
+// down: the node trips over the realm's name after it has taken it down, and
+// over the missing router when it does so again.
+func down(err error, name string) bool {
+	text := nodeText(err)
+	return text == name || text == "'"+name+"'" || noRouter.MatchString(text)
+}
+
+func nodeText(err error) string {
+	var e *cfcerr.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	text, _ := e.Details["text"].(string)
+	return text
+}
+
+// finishStops completes stops whose answer nobody has seen.
+func (n *Node) finishStops(ctx context.Context, workers []ops.Worker) {
+	for _, w := range workers {
+		if !w.Ready || w.Type != "router" {
+			continue
+		}
+		for _, nodeID := range n.memory.unfinished(w.ID, life{PID: w.PID, Created: w.Created}) {
+			r, err := n.router(ctx, w.ID)
+			if err == nil {
+				err = r.stop(ctx, nodeID)
+			}
+			if err != nil {
+				n.log.Warn("cannot finish stopping a realm", zap.String("worker", w.ID), zap.String("realm", nodeID), zap.Error(err))
+			}
+		}
+	}
+}

@@ -1,0 +1,140 @@
+// Package host tells about the processes of this machine: what the agent
+// must know to be sure that a pid still is the process that it was.
+//
+// A pid alone names nothing for long, so a process is a pid and the time at
+// which it started; a zombie counts as gone.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/process"
+	"golang.org/x/sys/unix"
+)
+
+// clockSlack is how far two readings of one process' start may differ: the
+// kernel gives it relative to the boot time, which moves when the clock is set.
+const clockSlack = 2 * time.Second
+
+// ErrNoProcess is the error where there is no such process, or only a zombie.
+var ErrNoProcess = errors.New("no such process")
+
+// Process is one process, for good.
+type Process struct {
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+}
+
+// Find is the living process with this pid.
+func Find(ctx context.Context, pid int) (Process, error) {
+	p, started, err := open(ctx, pid)
+	if err != nil {
+		return Process{}, err
+	}
+	status, err := p.StatusWithContext(ctx)
+	if err != nil || slices.Contains(status, process.Zombie) {
+		return Process{}, gone(pid, err)
+	}
+	return Process{PID: pid, Started: started}, nil
+}
+
+func open(ctx context.Context, pid int) (*process.Process, time.Time, error) {
+	if pid <= 0 {
+		return nil, time.Time{}, gone(pid, nil)
+	}
+	p, err := process.NewProcessWithContext(ctx, int32(pid))
+	if err != nil {
+		return nil, time.Time{}, gone(pid, err)
+	}
+	ms, err := p.CreateTimeWithContext(ctx)
+	if err != nil {
+		return nil, time.Time{}, gone(pid, err)
+	}
+	return p, time.UnixMilli(ms), nil
+}
+
+func gone(pid int, err error) error {
+	if err == nil || errors.Is(err, process.ErrorProcessNotRunning) || strings.Contains(err.Error(), "no such") {
+		return fmt.Errorf("pid %d: %w", pid, ErrNoProcess)
+	}
+	return fmt.Errorf("cannot look at pid %d: %w", pid, err)
+}
+
+// Alive reports whether exactly this process still runs.
+func (p Process) Alive(ctx context.Context) bool {
+	now, err := Find(ctx, p.PID)
+	return err == nil && now.Started.Sub(p.Started).Abs() <= clockSlack
+}
+
+// Cmdline is its argument list.
+func (p Process) Cmdline(ctx context.Context) ([]string, error) {
+	h, _, err := open(ctx, p.PID)
+	if err != nil {
+		return nil, err
+	}
+	return h.CmdlineSliceWithContext(ctx)
+}
+
+// ChildOf reports whether it descends from ancestor.
+func (p Process) ChildOf(ctx context.Context, ancestor int) bool {
+	for pid := p.PID; pid > 1; {
+		h, err := process.NewProcessWithContext(ctx, int32(pid))
+		if err != nil {
+			return false
+		}
+		parent, err := h.PpidWithContext(ctx)
+		if err != nil {
+			return false
+		}
+		if int(parent) == ancestor {
+			return true
+		}
+		pid = int(parent)
+	}
+	return false
+}
+
+// Kill ends exactly this process, at once. One that is gone is no error.
+func (p Process) Kill(ctx context.Context) error {
+	return p.Signal(ctx, unix.SIGKILL)
+}
+
+// Signal sends a signal to exactly this process. One that is gone is no error.
+func (p Process) Signal(ctx context.Context, sig unix.Signal) error {
+	if !p.Alive(ctx) {
+		return nil
+	}
+	if err := unix.Kill(p.PID, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("cannot signal pid %d: %w", p.PID, err)
+	}
+	return nil
+}
+
+// LeadsGroup reports whether the process leads a process group.
+func (p Process) LeadsGroup() bool {
+	pgid, err := unix.Getpgid(p.PID)
+	return err == nil && pgid == p.PID
+}
+
+// Group are the living processes of a process group.
+func Group(ctx context.Context, pgid int) ([]Process, error) {
+	pids, err := process.PidsWithContext(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list processes: %w", err)
+	}
+	var group []Process
+	for _, pid := range pids {
+		if g, err := unix.Getpgid(int(pid)); err != nil || g != pgid {
+			continue
+		}
+		if p, err := Find(ctx, int(pid)); err == nil {
+			group = append(group, p)
+		}
+	}
+	return group, nil
+}

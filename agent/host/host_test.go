@@ -1,0 +1,89 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func sleeper(t *testing.T) *exec.Cmd {
+	t.Helper()
+	c := exec.Command("sleep", "60")
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	})
+	return c
+}
+
+func TestProcessIsAPidAndItsStart(t *testing.T) {
+	ctx := context.Background()
+	c := sleeper(t)
+	p, err := Find(ctx, c.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if time.Since(p.Started).Abs() > 10*time.Second {
+		t.Errorf("it started just now, not at %s", p.Started)
+	}
+	if !p.Alive(ctx) || !p.ChildOf(ctx, os.Getpid()) || !p.LeadsGroup() {
+		t.Error("it lives, is our child and leads its group")
+	}
+	if other := (Process{PID: p.PID, Started: p.Started.Add(-time.Minute)}); other.Alive(ctx) {
+		t.Error("the same pid with another start is another process")
+	}
+	if p.ChildOf(ctx, p.PID) {
+		t.Error("nobody descends from himself")
+	}
+	if args, err := p.Cmdline(ctx); err != nil || len(args) != 2 || args[1] != "60" {
+		t.Errorf("cmdline is %q, %v", args, err)
+	}
+	group, err := Group(ctx, p.PID)
+	if err != nil || len(group) != 1 || group[0].PID != p.PID {
+		t.Errorf("its group is %v, %v", group, err)
+	}
+}
+
+func TestAZombieIsGone(t *testing.T) {
+	ctx := context.Background()
+	c := sleeper(t)
+	p, err := Find(ctx, c.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = p.Kill(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); p.Alive(ctx); {
+		if time.Now().After(deadline) {
+			t.Fatal("killed but not waited for: it still counts as alive")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if _, err = Find(ctx, p.PID); !errors.Is(err, ErrNoProcess) {
+		t.Errorf("finding a zombie gives %v", err)
+	}
+	if err = p.Kill(ctx); err != nil {
+		t.Errorf("killing what is gone gives %v", err)
+	}
+}
+
+func TestNoSuchPid(t *testing.T) {
+	for _, pid := range []int{0, -1, 1 << 30} {
+		if _, err := Find(context.Background(), pid); !errors.Is(err, ErrNoProcess) {
+			t.Errorf("pid %d gives %v", pid, err)
+		}
+	}
+}

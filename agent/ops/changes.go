@@ -1,0 +1,140 @@
+package ops
+
+import (
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+)
+
+// startingWorker tells that a worker is about to be started; what it returns
+// is to be called once, when the start has ended.
+func (v *Inventory) startingWorker(id, typ, by string) (finish func(Worker, error)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if old := v.workers[id]; old != nil { // the node has just said that there is none
+		v.drop(old, old.reason(), old.by, nil)
+	}
+	e := newWorkerEntry(Worker{ID: id, Type: typ})
+	v.workers[id] = e
+	e.told = true
+	v.begin(&e.entry)
+	v.publish(catalog.OnWorkerStarting, details(catalog.Dict{"id": id, "type": typ, "by": by}), id)
+	return func(w Worker, err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		switch {
+		case err != nil:
+			v.drop(e, reasonFailed, by, err)
+		case !e.gone:
+			w.ID, w.Type = id, typ
+			v.up(e, w, by)
+		}
+		v.end(&e.entry)
+	}
+}
+
+// stoppingWorker is the same for the end of a worker.
+func (v *Inventory) stoppingWorker(id, by string) (finish func(error)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e := v.workerOf(id)
+	v.begin(&e.entry)
+	e.by = by
+	v.publish(catalog.OnWorkerStopping, details(catalog.Dict{"id": id, "type": e.Type, "pid": e.PID, "by": by}), id)
+	return func(err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		switch {
+		case err == nil, cfcerr.KindOf(err) == cfcerr.NoSuchWorker:
+			v.drop(e, reasonStopped, by, nil)
+		case !unknown(err):
+			e.by = "" // still there; if it ends later, it is by itself
+		}
+		v.end(&e.entry)
+	}
+}
+
+// unknown reports whether an operation may still be carried out after it has
+// failed here.
+func unknown(err error) bool {
+	switch cfcerr.KindOf(err) {
+	case cfcerr.Timeout, cfcerr.Canceled, cfcerr.ConnectionLost:
+		return true
+	}
+	return false
+}
+
+// startingRealm is the same for a realm. Its worker may be unknown here for a
+// moment when it was started by somebody else.
+func (v *Inventory) startingRealm(worker, id, name, by string) (finish func(error)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	w := v.workerOf(worker)
+	if old := w.realms[id]; old != nil {
+		v.dropRealm(w, old, old.reason(), old.by, nil)
+	}
+	e := &realmEntry{Realm: Realm{ID: id, Name: name}}
+	w.realms[id] = e
+	v.begin(&e.entry)
+	v.publish(catalog.OnRouterRealmStarting, details(catalog.Dict{"name": name, "by": by}), worker, id)
+	return func(err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		switch {
+		case err != nil:
+			v.dropRealm(w, e, reasonFailed, by, err)
+		case !e.gone:
+			v.realmUp(w, e, by)
+		}
+		v.end(&e.entry)
+	}
+}
+
+// stoppingRealm is the same for the end of a realm.
+func (v *Inventory) stoppingRealm(worker, id, by string) (finish func(error)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	w := v.workerOf(worker)
+	e := w.realms[id]
+	if e == nil {
+		e = &realmEntry{Realm: Realm{ID: id}}
+		w.realms[id] = e
+	}
+	v.begin(&e.entry)
+	e.by = by
+	v.publish(catalog.OnRouterRealmStopping, details(catalog.Dict{"name": e.Name, "by": by}), worker, id)
+	return func(err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		switch {
+		case err == nil, cfcerr.KindOf(err) == cfcerr.NoSuchObject:
+			v.dropRealm(w, e, reasonStopped, by, nil)
+		case !unknown(err):
+			e.by = ""
+		}
+		v.end(&e.entry)
+	}
+}
+
+// workerOf is the entry of a worker that the node has. One that somebody else
+// started a moment ago gets its entry here; what is seen next fills it in.
+func (v *Inventory) workerOf(id string) *workerEntry {
+	if v.workers[id] == nil {
+		v.workers[id] = newWorkerEntry(Worker{ID: id})
+	}
+	return v.workers[id]
+}
+
+// shuttingDown is the same for the node: what ends meanwhile was asked to.
+func (v *Inventory) shuttingDown(by string) (finish func(error)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.down = by
+	return func(err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if err == nil {
+			v.allGone(reasonDown, by)
+		}
+		v.down = ""
+	}
+}

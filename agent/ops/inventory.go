@@ -1,0 +1,312 @@
+package ops
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"go.uber.org/zap"
+)
+
+// Worker is a worker of the node as it runs.
+type Worker struct {
+	ID   string
+	Type string
+	PID  int
+	// Created is when the node made it, as the node says; with the id it names
+	// one process for good.
+	Created string
+	Status  string // the node's word: starting, connected, started
+	Ready   bool   // started, and its procedures are there
+	Realms  []Realm
+}
+
+// Realm is a realm of a router worker.
+type Realm struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// Changes takes what a Node sees; *Inventory is one.
+type Changes interface {
+	// Mark is taken before the node is asked what runs, and given to Seen
+	// with the answer: what an operation changed in between is newer.
+	Mark() uint64
+	// Seen is all that runs. Appeared are workers that the node said it had
+	// started since the last time; one that is not among all is gone again.
+	Seen(mark uint64, all, appeared []Worker)
+	// NodeGone ends everything that ran; by is who asked for it, if anybody.
+	NodeGone(reason, by string)
+	// Attached and Detached tell of the node itself.
+	Attached(kind, version string)
+	Detached(kind, version, reason string)
+}
+
+// Reasons of on_worker_stopped and on_router_realm_stopped.
+const (
+	reasonStopped  = "stopped" // somebody asked for it
+	reasonEnded    = "ended"   // by itself
+	reasonFailed   = "start failed"
+	reasonWorker   = "worker stopped"
+	reasonDown     = "node shut down"
+	reasonWhenAway = "ended while the agent was away"
+)
+
+// Inventory is what runs on the node, as told to the realm: each change is
+// published once. An object that an operation works on belongs to it until
+// the operation ends; what is seen of it meanwhile is not believed.
+type Inventory struct {
+	cfg Config
+
+	mu      sync.Mutex
+	version uint64 // one up for each change by an operation
+	workers map[string]*workerEntry
+	down    string // who is shutting the node down
+	saved   []byte // content of the file
+}
+
+type entry struct {
+	busy    int    // operations that work on it
+	touched uint64 // version of the last change by an operation
+	by      string // who asked for the end that is under way
+	known   bool   // from before the agent started
+	told    bool   // that it is starting has been told
+	up      bool   // its start has been told
+	gone    bool   // its end has been told
+}
+
+type workerEntry struct {
+	entry
+	Worker
+	realms map[string]*realmEntry
+}
+
+type realmEntry struct {
+	entry
+	Realm
+}
+
+func newInventory(cfg Config) *Inventory {
+	v := &Inventory{cfg: cfg, workers: map[string]*workerEntry{}}
+	v.load()
+	return v
+}
+
+func (v *Inventory) publish(e *catalog.Event, details catalog.Dict, ids ...string) {
+	if v.cfg.Publish == nil || v.cfg.NodeID == nil || v.cfg.NodeID() == "" {
+		return // nobody to tell: not paired
+	}
+	args := []any{v.cfg.NodeID()}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	v.cfg.Publish(e, append(args, map[string]any(details))...)
+}
+
+// details drops what is empty, so that a reader can test for presence.
+func details(pairs catalog.Dict) catalog.Dict {
+	maps.DeleteFunc(pairs, func(_ string, x any) bool { return x == nil || x == "" || x == 0 })
+	return pairs
+}
+
+// failure is an error as details show it.
+func failure(err error) any {
+	if err == nil {
+		return nil
+	}
+	e, _ := cfcerr.Public(err)
+	return map[string]any{"error": e.URI(), "message": e.Error()}
+}
+
+// Mark implements Changes.
+func (v *Inventory) Mark() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.version
+}
+
+// Attached implements Changes.
+func (v *Inventory) Attached(kind, version string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.publish(catalog.OnNodeAttached, details(catalog.Dict{"kind": kind, "version": version}))
+}
+
+// Detached implements Changes.
+func (v *Inventory) Detached(kind, version, reason string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.publish(catalog.OnNodeDetached, details(catalog.Dict{"kind": kind, "version": version, "reason": reason}))
+}
+
+// NodeGone implements Changes.
+func (v *Inventory) NodeGone(reason, by string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.allGone(reason, by)
+}
+
+func (v *Inventory) allGone(reason, by string) {
+	for _, id := range slices.Sorted(maps.Keys(v.workers)) {
+		v.drop(v.workers[id], reason, by, nil)
+	}
+	v.version++
+	v.save()
+}
+
+// Seen implements Changes.
+func (v *Inventory) Seen(mark uint64, all, appeared []Worker) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	listed := map[string]Worker{}
+	for _, w := range all {
+		listed[w.ID] = w
+	}
+	for _, w := range appeared {
+		if _, here := v.workers[w.ID]; !here && listed[w.ID].ID == "" {
+			v.drop(v.add(w), reasonEnded, "", nil)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.workers)) {
+		e := v.workers[id]
+		now, here := listed[id]
+		if e.mine(mark) || here && (now.Created == e.Created || e.Created == "") {
+			continue
+		}
+		v.drop(e, e.reason(), e.by, nil)
+	}
+	for _, w := range all {
+		e, here := v.workers[w.ID]
+		switch {
+		case !here:
+			e = v.add(w)
+		case e.mine(mark):
+			continue
+		default:
+			v.appear(e, w)
+		}
+		e.PID, e.Created, e.known = w.PID, w.Created, false
+		if w.Ready {
+			v.seenRealms(mark, e, w.Realms)
+		}
+	}
+	v.save()
+}
+
+func (e *entry) mine(mark uint64) bool { return e.busy > 0 || e.touched > mark }
+
+func (e *entry) reason() string {
+	switch {
+	case e.by != "":
+		return reasonStopped
+	case e.known:
+		return reasonWhenAway
+	}
+	return reasonEnded
+}
+
+func (v *Inventory) seenRealms(mark uint64, w *workerEntry, realms []Realm) {
+	listed := map[string]bool{}
+	for _, r := range realms {
+		listed[r.ID] = true
+		e, here := w.realms[r.ID]
+		if here {
+			e.known = false
+			continue
+		}
+		e = &realmEntry{Realm: r}
+		w.realms[r.ID] = e
+		v.publish(catalog.OnRouterRealmStarting, details(catalog.Dict{"name": r.Name}), w.ID, r.ID)
+		v.realmUp(w, e, "")
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.realms)) {
+		if e := w.realms[id]; !listed[id] && !e.mine(mark) {
+			v.dropRealm(w, e, e.reason(), e.by, nil)
+		}
+	}
+}
+
+// add takes in a worker that somebody else started.
+func (v *Inventory) add(w Worker) *workerEntry {
+	e := newWorkerEntry(w)
+	v.workers[w.ID] = e
+	v.appear(e, w)
+	return e
+}
+
+func newWorkerEntry(w Worker) *workerEntry {
+	return &workerEntry{Worker: w, realms: map[string]*realmEntry{}}
+}
+
+// appear tells what has not been told of a worker that somebody else started.
+func (v *Inventory) appear(e *workerEntry, w Worker) {
+	if !e.told && !e.up {
+		e.told = true
+		v.publish(catalog.OnWorkerStarting, details(catalog.Dict{"id": w.ID, "type": w.Type}), w.ID)
+	}
+	if w.Ready && !e.up {
+		v.up(e, w, "")
+	}
+}
+
+func (v *Inventory) up(e *workerEntry, w Worker, by string) {
+	e.Worker, e.up = w, true
+	v.publish(catalog.OnWorkerStarted, details(catalog.Dict{"id": w.ID, "type": w.Type, "pid": w.PID, "by": by}), w.ID)
+}
+
+// drop tells the end of a worker and of what ran in it.
+func (v *Inventory) drop(e *workerEntry, reason, by string, err error) {
+	if e.gone {
+		return
+	}
+	if v.down != "" && by == "" { // ends since the node does
+		reason, by = reasonDown, v.down
+	}
+	for _, id := range slices.Sorted(maps.Keys(e.realms)) {
+		v.dropRealm(e, e.realms[id], reasonWorker, by, nil)
+	}
+	e.gone = true
+	if v.workers[e.ID] == e {
+		delete(v.workers, e.ID)
+	}
+	v.log(e.ID, reason)
+	v.publish(catalog.OnWorkerStopped, details(catalog.Dict{"id": e.ID, "type": e.Type, "pid": e.PID, "reason": reason, "by": by, "error": failure(err)}), e.ID)
+}
+
+func (v *Inventory) log(worker, reason string) {
+	if v.cfg.Log != nil {
+		v.cfg.Log.Info("worker gone", zap.String("worker", worker), zap.String("reason", reason))
+	}
+}
+
+func (v *Inventory) realmUp(w *workerEntry, e *realmEntry, by string) {
+	e.up = true
+	v.publish(catalog.OnRouterRealmStarted, details(catalog.Dict{"name": e.Name, "by": by}), w.ID, e.ID)
+}
+
+func (v *Inventory) dropRealm(w *workerEntry, e *realmEntry, reason, by string, err error) {
+	if e.gone {
+		return
+	}
+	e.gone = true
+	if w.realms[e.ID] == e {
+		delete(w.realms, e.ID)
+	}
+	v.publish(catalog.OnRouterRealmStopped, details(catalog.Dict{"name": e.Name, "reason": reason, "by": by, "error": failure(err)}), w.ID, e.ID)
+}
+
+// begin and end bracket an operation's work on an entry.
+func (v *Inventory) begin(e *entry) {
+	v.version++
+	e.busy++
+	e.touched = v.version
+}
+
+func (v *Inventory) end(e *entry) {
+	v.version++
+	e.busy--
+	e.touched = v.version
+	v.save()
+}

@@ -1,0 +1,241 @@
+package ops
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+// Node is what this package asks of the node beyond passing a call on. Each
+// method returns at the end of ctx. by is the caller's authid.
+type Node interface {
+	// Workers are the ids of the workers of these types, of all without types.
+	Workers(ctx context.Context, types []string) ([]string, error)
+	// Worker is one of them; no_such_worker when there is none.
+	Worker(ctx context.Context, id string) (Worker, error)
+	// StartWorker returns when the worker is ready, with what the node says.
+	StartWorker(ctx context.Context, by string, spec WorkerSpec) (catalog.Dict, error)
+	// StopWorker returns when its process is gone.
+	StopWorker(ctx context.Context, by, id string, kill bool) (catalog.Dict, error)
+	// Shutdown returns when the node is down; not_supported when it should be
+	// started again and nobody is there to do it.
+	Shutdown(ctx context.Context, by string, restart bool) error
+	// Realms are the realms of a router worker, by their ids in use.
+	Realms(ctx context.Context, worker string) ([]Realm, error)
+	Realm(ctx context.Context, worker, id string) (catalog.Dict, error)
+	StartRealm(ctx context.Context, by, worker, id string, config map[string]any) (catalog.Dict, error)
+	StopRealm(ctx context.Context, by, worker, id string) (catalog.Dict, error)
+	// Watch tells changes what goes on at the node until ctx ends.
+	Watch(ctx context.Context, changes Changes) error
+}
+
+// WorkerSpec is a worker to be.
+type WorkerSpec struct {
+	ID, Type string
+	// Options are a native worker's options, or a guest's whole configuration.
+	Options map[string]any
+}
+
+// WorkerTypes are those that can be started; NoWorkerTypes are known to the
+// node, but it never finishes starting one.
+var (
+	WorkerTypes   = []string{"router", "container", "proxy", "guest", "websocket-testee"}
+	noWorkerTypes = []string{"hostmonitor", "xbrmm"}
+)
+
+func workerTypesForm() string { return "one of " + strings.Join(WorkerTypes, ", ") }
+
+func (o *Ops) bindNode() {
+	t := o.table
+	catalog.Bind(t, catalog.NodeGetWorkers, func(ctx context.Context, _ catalog.Caller, in catalog.GetWorkersIn) ([]string, error) {
+		ids, err := o.cfg.Node.Workers(ctx, in.FilterTypes)
+		slices.Sort(ids)
+		return ids, err
+	})
+	catalog.Bind(t, catalog.NodeStartWorker, o.startWorker)
+	catalog.Bind(t, catalog.NodeStopWorker, o.stopWorker)
+	catalog.Bind(t, catalog.NodeShutdownOp, o.shutdown)
+}
+
+func (o *Ops) startWorker(ctx context.Context, caller catalog.Caller, in catalog.StartWorkerIn) (catalog.Dict, error) {
+	spec, err := workerSpec(in)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Type == "guest" && caller.Role != wire.Owner {
+		return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot start a guest worker: it may be any program, so it takes the role owner; the caller's is %q", caller.Role)
+	}
+	// The node would refuse a second one, but only after its start had been
+	// told to everybody.
+	if err := o.absent(ctx, spec.ID); err != nil {
+		return nil, err
+	}
+	finish := o.inv.startingWorker(spec.ID, spec.Type, caller.AuthID)
+	d, err := o.cfg.Node.StartWorker(ctx, caller.AuthID, spec)
+	finish(workerOf(d), err)
+	return d, err
+}
+
+func (o *Ops) absent(ctx context.Context, id string) error {
+	switch _, err := o.cfg.Node.Worker(ctx, id); {
+	case err == nil:
+		return cfcerr.New(cfcerr.AlreadyRunning, "cannot start worker %s: there is one with this id", id).With("worker_id", id)
+	case cfcerr.KindOf(err) == cfcerr.NoSuchWorker:
+		return nil
+	default:
+		return err
+	}
+}
+
+// workerSpec reads both forms of the arguments: a dict with the type in it,
+// or the type and the options apart.
+func workerSpec(in catalog.StartWorkerIn) (WorkerSpec, error) {
+	spec := WorkerSpec{ID: madeUp("w_")}
+	if in.Worker != nil {
+		spec.ID = string(*in.Worker)
+	}
+	if spec.ID == "controller" {
+		return spec, cfcerr.Argument("worker_id", "an id other than that of the node's controller")
+	}
+	what := "config"
+	switch config := in.Config.(type) {
+	case string:
+		spec.Type, spec.Options = config, in.Options
+	default:
+		d, ok := wamp.AsDict(config)
+		if !ok || config == nil {
+			return spec, cfcerr.Argument("config", "a dict with type, or the type alone: "+workerTypesForm())
+		}
+		if len(in.Options) > 0 {
+			return spec, cfcerr.Argument("options", "options within config, since config is a dict")
+		}
+		what = "config.type"
+		if spec.Type, ok = d["type"].(string); !ok {
+			return spec, cfcerr.Argument(what, workerTypesForm())
+		}
+		var err error
+		if spec.Options, err = optionsOf(spec.Type, wamp.NormalizeDict(d)); err != nil {
+			return spec, err
+		}
+	}
+	switch {
+	case slices.Contains(noWorkerTypes, spec.Type):
+		reason := fmt.Sprintf("a worker of type %s never becomes ready on this node", spec.Type)
+		return spec, cfcerr.New(cfcerr.NotSupported, "cannot start worker %s: %s", spec.ID, reason).With("reason", reason)
+	case !slices.Contains(WorkerTypes, spec.Type):
+		return spec, cfcerr.Argument(what, workerTypesForm())
+	}
+	if spec.Options == nil {
+		spec.Options = map[string]any{}
+	}
+	return spec, checkOptions(spec)
+}
+
+// optionsOf takes the options out of a dict: all of it for a guest, and for
+// others its key options or what stands beside type.
+func optionsOf(typ string, d wamp.Dict) (map[string]any, error) {
+	rest := without(d, "type")
+	if typ == "guest" {
+		return rest, nil
+	}
+	nested, ok := rest["options"]
+	if !ok {
+		return rest, nil
+	}
+	if len(rest) > 1 {
+		delete(rest, "options")
+		return nil, cfcerr.Argument("config."+firstKey(rest), "nothing beside type and options")
+	}
+	options, ok := wamp.AsDict(nested)
+	if !ok || nested == nil {
+		return nil, cfcerr.Argument("config.options", "a dict")
+	}
+	return options, nil
+}
+
+// checkOptions refuses what the node would only fail at, without saying why.
+func checkOptions(spec WorkerSpec) error {
+	if spec.Type == "guest" {
+		if exe, ok := spec.Options["executable"].(string); !ok || exe == "" {
+			return cfcerr.Argument("config.executable", "a program to run")
+		}
+		return nil
+	}
+	cpus, ok := spec.Options["cpu_affinity"]
+	if !ok {
+		return nil
+	}
+	list, ok := wamp.AsList(cpus)
+	if !ok || len(list) == 0 {
+		return cfcerr.Argument("options.cpu_affinity", "a list of CPU numbers")
+	}
+	for i, c := range list {
+		if n, ok := wamp.AsInt64(c); !ok || n < 0 {
+			return cfcerr.Argument(fmt.Sprintf("options.cpu_affinity[%d]", i), "a CPU number")
+		}
+	}
+	return nil
+}
+
+func firstKey(d map[string]any) string {
+	keys := make([]string, 0, len(d))
+	for k := range d {
+		keys = append(keys, k)
+	}
+	return slices.Min(keys)
+}
+
+// madeUp is an id for an object whose caller leaves the choice to us.
+func madeUp(prefix string) string {
+	var b [8]byte
+	rand.Read(b[:])
+	return prefix + hex.EncodeToString(b[:])
+}
+
+// workerOf reads the node's answer to a start.
+func workerOf(d catalog.Dict) Worker {
+	w := Worker{Ready: true}
+	w.ID, _ = wamp.AsString(d["id"])
+	w.Type, _ = wamp.AsString(d["type"])
+	w.Created, _ = wamp.AsString(d["created"])
+	pid, _ := wamp.AsInt64(d["pid"])
+	w.PID = int(pid)
+	return w
+}
+
+func (o *Ops) stopWorker(ctx context.Context, caller catalog.Caller, in catalog.StopWorkerIn) (catalog.Dict, error) {
+	id := string(in.Worker)
+	if _, err := o.cfg.Node.Worker(ctx, id); err != nil {
+		return nil, named(err, id)
+	}
+	finish := o.inv.stoppingWorker(id, caller.AuthID)
+	d, err := o.cfg.Node.StopWorker(ctx, caller.AuthID, id, in.Kill)
+	finish(err)
+	return d, named(err, id)
+}
+
+func (o *Ops) shutdown(ctx context.Context, caller catalog.Caller, in catalog.ShutdownNodeIn) (catalog.NodeShutdown, error) {
+	finish := o.inv.shuttingDown(caller.AuthID)
+	err := o.cfg.Node.Shutdown(ctx, caller.AuthID, in.Restart)
+	finish(err)
+	if err != nil {
+		return catalog.NodeShutdown{}, err
+	}
+	return catalog.NodeShutdown{NodeID: o.nodeID(), Stopped: wire.Time(time.Now()), Restarting: in.Restart, By: caller.AuthID}, nil
+}
+
+func (o *Ops) nodeID() string {
+	if o.cfg.NodeID == nil {
+		return ""
+	}
+	return o.cfg.NodeID()
+}

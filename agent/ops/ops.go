@@ -1,0 +1,176 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/zap"
+)
+
+// Link is the way to the node; *nodelink.Link is one.
+type Link interface {
+	Call(ctx context.Context, procedure string, args wamp.List, kwargs wamp.Dict) (any, error)
+	Has(procedure string) bool
+}
+
+// Policy is the host's own say in what may be done to it. Its error reaches
+// the caller: cfcerr.DeniedByHost with the rule.
+type Policy interface {
+	Allow(op *catalog.Op, caller catalog.Caller, args wamp.List, kwargs wamp.Dict) error
+}
+
+// Config is what Ops needs.
+type Config struct {
+	Link Link
+	// Node does what is more than one call of the node.
+	Node Node
+	// Policy may be nil: the host has none.
+	Policy Policy
+	// NodeID and Realm are the names under which the node is paired, empty
+	// while it is not. The node itself only knows those of the local link.
+	NodeID, Realm func() string
+	// Publish sends an event to the realm; it must not block.
+	Publish func(e *catalog.Event, args ...any)
+	// StateDir keeps the inventory, so that what went on while the agent was
+	// down is told, and nothing twice. Empty: not kept.
+	StateDir string
+	Log      *zap.Logger
+}
+
+// Ops carries out remote operations.
+type Ops struct {
+	cfg   Config
+	log   *zap.Logger
+	index catalog.Index
+	table *catalog.Table
+	lanes lanes
+	inv   *Inventory
+}
+
+// neverForwarded are procedures that would hand out the node's identity or a
+// shell on it.
+var neverForwarded = []string{"sign", "sign_challenge", "start_manhole", "stop_manhole", "get_manhole"}
+
+// New binds every remote row; one that nothing is bound to is an error.
+func New(cfg Config) (*Ops, error) {
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	o := &Ops{cfg: cfg, log: cfg.Log, index: catalog.NewIndex(), table: catalog.NewTable(), lanes: lanes{}}
+	o.inv = newInventory(cfg)
+	o.bindNode()
+	o.bindRouter()
+	for _, op := range catalog.All() {
+		if op.Realm != catalog.Remote || op.Forward == "" {
+			continue
+		}
+		if slices.Contains(neverForwarded, op.Forward) {
+			return nil, fmt.Errorf("cannot bind %s: %s is never forwarded", op.URI(), op.Forward)
+		}
+		o.table.Set(op, o.forward)
+	}
+	if missing := o.table.Missing(catalog.Remote); len(missing) > 0 {
+		return nil, fmt.Errorf("cannot start: no code is bound to %s", strings.Join(missing, ", "))
+	}
+	return o, nil
+}
+
+// Run keeps the inventory true and its events coming, until ctx ends.
+func (o *Ops) Run(ctx context.Context) error { return o.cfg.Node.Watch(ctx, o.inv) }
+
+// Call carries out one operation. Without a deadline in ctx it takes the
+// row's. Errors are of package cfcerr, or foreign ones that its Public makes
+// internal.
+func (o *Ops) Call(ctx context.Context, caller catalog.Caller, key string, args wamp.List, kwargs wamp.Dict) (any, error) {
+	op, ok := o.index.ByKey(key)
+	if !ok || op.Realm != catalog.Remote {
+		return nil, cfcerr.New(cfcerr.NoSuchProcedure, "cannot call %s: no such operation", key)
+	}
+	ctx, cancel := withDeadline(ctx, op)
+	defer cancel()
+	v, err := o.carryOut(ctx, op, caller, args, kwargs)
+	if err != nil {
+		return nil, sentence(op, err)
+	}
+	if caller.Role.Rank() < wire.Owner.Rank() {
+		v = mask(v, op.Secrets)
+	}
+	return v, nil
+}
+
+func withDeadline(ctx context.Context, op *catalog.Op) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, op.Deadline())
+}
+
+func (o *Ops) carryOut(ctx context.Context, op *catalog.Op, caller catalog.Caller, args wamp.List, kwargs wamp.Dict) (any, error) {
+	if !op.Access.Allows(caller.Role) {
+		return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot call %s: it takes the right %q, the caller's role is %q", op.URI(), op.Access, caller.Role)
+	}
+	if o.cfg.Policy != nil {
+		if err := o.cfg.Policy.Allow(op, caller, args, kwargs); err != nil {
+			return nil, err
+		}
+	}
+	if err := op.Check(args, kwargs); err != nil {
+		return nil, err
+	}
+	if op.Mutates() {
+		leave, err := o.lanes.enter(ctx, lane(op, args, kwargs))
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
+	handle, _ := o.table.Handler(op) // New has seen to it that there is one
+	return handle(ctx, catalog.Call{Op: op, Caller: caller, Args: args, Kwargs: kwargs})
+}
+
+// lane names what a mutation changes: its worker, or the node.
+func lane(op *catalog.Op, args wamp.List, kwargs wamp.Dict) string {
+	if id, _ := workerArg(op, args, kwargs); id != "" {
+		return "worker " + id
+	}
+	return op.Key()
+}
+
+// workerArg is the row's argument worker_id, empty where there is none.
+func workerArg(op *catalog.Op, args wamp.List, kwargs wamp.Dict) (id string, positional bool) {
+	for _, a := range op.Args() {
+		if a.Name != "worker_id" {
+			continue
+		}
+		if a.Pos >= 0 && a.Pos < len(args) {
+			id, _ = args[a.Pos].(string)
+			return id, true
+		}
+	}
+	id, _ = kwargs["worker_id"].(string)
+	return id, false
+}
+
+// sentence makes the node's texts read "cannot X: why", and names the worker
+// that is not there.
+func sentence(op *catalog.Op, err error) error {
+	var e *cfcerr.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	for _, begin := range []string{"cannot ", "invalid argument", "canceled"} {
+		if strings.HasPrefix(e.Message, begin) {
+			return e
+		}
+	}
+	e = e.With("operation", op.Key())
+	e.Message = "cannot " + strings.ReplaceAll(op.Name, "_", " ") + ": " + e.Message
+	return e
+}
