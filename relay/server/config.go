@@ -93,8 +93,8 @@ func (c Config) AuditFile() string {
 	return filepath.Join(c.Data, "audit.log")
 }
 
-// OwnerTokenFile is written at the first start: whoever claims the token in it
-// owns the relay.
+// OwnerTokenFile has the token whose claimer owns the relay, as long as nobody
+// does.
 func (c Config) OwnerTokenFile() string { return filepath.Join(c.Data, "first-owner.token") }
 
 // Validate finds what the keys' tags cannot say.

@@ -9,19 +9,18 @@ import (
 	"strings"
 )
 
-// check applies the rules of the tags to the loaded values and then, if each
-// key for itself is right, those of Validate.
+// check applies the rules of the tags to the loaded values and then those of
+// Validate.
 func (l *loader) check() {
 	l.checkSection(l.root, "")
-	if !l.broken {
-		l.validate(l.root, "")
-	}
+	l.validate(l.root, "")
 }
 
 func (l *loader) checkSection(v reflect.Value, prefix string) {
 	for _, k := range leaves(v.Type()) {
 		f, path := v.FieldByIndex(k.index), prefix+k.Path
 		if l.faulted(path) {
+			l.checkElements(f, path)
 			continue
 		}
 		if k.Required && f.IsZero() {
@@ -38,9 +37,14 @@ func (l *loader) checkSection(v reflect.Value, prefix string) {
 	}
 }
 
-// faulted reports whether a key is known to be wrong already.
+// faulted reports whether a key, or one around or below it, is known to be
+// wrong already, so that more said about it would be nonsense.
 func (l *loader) faulted(path string) bool {
-	return slices.ContainsFunc(l.faults, func(f Fault) bool { return f.Key == path })
+	within := func(a, b string) bool {
+		rest, ok := strings.CutPrefix(a, b)
+		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	}
+	return slices.ContainsFunc(l.faults, func(f Fault) bool { return f.Key != "" && (within(f.Key, path) || within(path, f.Key)) })
 }
 
 func (l *loader) checkElements(v reflect.Value, path string) {
@@ -199,6 +203,8 @@ func (l *loader) runValidator(v reflect.Value, path string) {
 		case path != "":
 			f.Key = path + "." + f.Key
 		}
-		l.add(f)
+		if !l.faulted(f.Key) {
+			l.add(f)
+		}
 	}
 }

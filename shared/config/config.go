@@ -96,7 +96,6 @@ type loader struct {
 	file    string
 	origins map[string]origin // by key path
 	faults  Faults
-	broken  bool // some key has no right value, so that Validate would judge nonsense
 }
 
 // origin is where a key got its value: "relay.yaml:7", "CFC_RELAY_LISTEN" or

@@ -75,9 +75,7 @@ func (l *loader) rank(f Fault) int {
 // cannot say. It runs only where each key for itself is right.
 type Validator interface{ Validate() []Fault }
 
-// fault is one that leaves its key without a right value.
 func (l *loader) fault(key, format string, args ...any) {
-	l.broken = true
 	l.add(Fault{Key: key, Message: fmt.Sprintf(format, args...)})
 }
 

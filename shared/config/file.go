@@ -113,14 +113,14 @@ func (d decoder) section(n ast.Node, v reflect.Value, path string) {
 		case name == "version" && path == "":
 			version = false
 			if i, ok := value.(*ast.IntegerNode); !ok || fmt.Sprint(i.Value) != fmt.Sprint(Version) {
-				d.add(Faultf(below, "expected %d, found %s", Version, value))
+				d.fault(below, "expected %d, found %s", Version, value)
 			}
 		default:
-			d.add(Faultf(below, "no such key%s", didYouMean(name, fields)))
+			d.fault(below, "no such key%s", didYouMean(name, fields))
 		}
 	})
 	if _, mapping := entries(n); mapping && version {
-		d.add(Faultf("version", "missing: expected version: %d", Version))
+		d.fault("version", "missing: expected version: %d", Version)
 	}
 }
 
@@ -226,7 +226,6 @@ func (d decoder) wrong(n ast.Node, t reflect.Type, path string) {
 	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.LiteralNode, *ast.InfinityNode, *ast.NanNode:
 		found = strings.TrimSpace(n.String())
 	}
-	d.broken = true
 	d.faults = append(d.faults, Fault{Key: path, place: d.file, line: line(n), Message: "expected " + Form(t) + ", found " + found})
 }
 

@@ -122,13 +122,16 @@ func parseText(v reflect.Value, text string) error {
 	return nil
 }
 
+// parseScalar leaves v alone when text is no value of its type.
 func parseScalar(v reflect.Value, text string) error {
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))
 	}
 	if v.Type() == durationType {
 		d, err := time.ParseDuration(text)
-		v.SetInt(int64(d))
+		if err == nil {
+			v.SetInt(int64(d))
+		}
 		return err
 	}
 	switch v.Kind() {
@@ -141,14 +144,18 @@ func parseScalar(v reflect.Value, text string) error {
 		v.SetBool(text == "true")
 	case reflect.Int, reflect.Int64:
 		n, err := strconv.ParseInt(text, 10, 64)
-		v.SetInt(n)
+		if err == nil {
+			v.SetInt(n)
+		}
 		return err
 	case reflect.Float64:
 		n, err := strconv.ParseFloat(text, 64)
 		if err == nil && (math.IsNaN(n) || math.IsInf(n, 0)) {
 			err = errors.New("not a number")
 		}
-		v.SetFloat(n)
+		if err == nil {
+			v.SetFloat(n)
+		}
 		return err
 	default:
 		return errors.New("cannot be configured")

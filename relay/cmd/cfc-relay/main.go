@@ -1,0 +1,164 @@
+// Command cfc-relay is the relay of Crossbar.io Fabric Center: it routes calls
+// of operators to the agents of their nodes. See the packages below relay for
+// what it does; here are its commands and flags.
+//
+// It ends with 0 when it was told to stop and has, 1 on a failure, 2 when the
+// command line or the configuration is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"fabric.center/cfc/relay/server"
+	"fabric.center/cfc/relay/store"
+	"fabric.center/cfc/shared/config"
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// copyTimeout is how long a backup may wait for a moment without a write.
+const copyTimeout = time.Minute
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks for an orderly stop; from then on a second one has
+	// its usual effect and ends the process at once.
+	context.AfterFunc(ctx, stop)
+	err := newCommand().ExecuteContext(ctx)
+	if err == nil {
+		return
+	}
+	var faults config.Faults
+	if errors.As(err, &faults) {
+		fmt.Fprintf(os.Stderr, "cfc-relay: the configuration is wrong:\n%v\n", err)
+	} else {
+		fmt.Fprintln(os.Stderr, "cfc-relay:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// failure marks an error that is not the command line's.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+func exitCode(err error) int {
+	var f failure
+	if errors.As(err, &f) {
+		return exitFailure
+	}
+	return exitUsage
+}
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure{err}
+}
+
+func newCommand() *cobra.Command {
+	root := &cobra.Command{Use: "cfc-relay", Short: "The relay of Crossbar.io Fabric Center", Version: version,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs, CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true}}
+	root.AddCommand(runCommand(), checkCommand(), backupCommand(), restoreCommand(), versionCommand())
+	return root
+}
+
+// configured adds the flags of the configuration to a command and gives the
+// function that loads it once they are parsed.
+func configured(cmd *cobra.Command) func() (server.Config, error) {
+	const variable = server.EnvPrefix + "CONFIG"
+	file := cmd.Flags().String("config", "", "configuration file (default "+server.DefaultFile+", or "+variable+")")
+	config.AddFlags(cmd.Flags(), server.Config{})
+	return func() (server.Config, error) {
+		s := config.Sources{File: *file, EnvPrefix: server.EnvPrefix, Environ: os.Environ(), KnownEnv: []string{variable}, Flags: cmd.Flags()}
+		if s.File == "" {
+			s.File = os.Getenv(variable)
+		}
+		if s.File == "" {
+			s.File, s.Optional = server.DefaultFile, true
+		}
+		c := server.Config{Version: version}
+		return c, config.Load(&c, s)
+	}
+}
+
+func runCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "run", Short: "Serve until told to stop", Args: cobra.NoArgs}
+	load := configured(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := load()
+		if err != nil {
+			return err
+		}
+		log, err := server.NewLog(c.Log, os.Stderr)
+		if err != nil {
+			return err
+		}
+		return failed(server.Run(cmd.Context(), c, log))
+	}
+	return cmd
+}
+
+func checkCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "check-config", Short: "Say what is wrong with the configuration, and do nothing else", Args: cobra.NoArgs}
+	load := configured(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := load()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "the configuration is good: data in %s, listening on %s\n", c.Data, c.Address())
+		return nil
+	}
+	return cmd
+}
+
+func backupCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "backup FILE", Short: "Copy the relay's state into FILE, also while the relay runs", Args: cobra.ExactArgs(1)}
+	load := configured(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := load()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), copyTimeout)
+		defer cancel()
+		return failed(store.Backup(ctx, c.StoreFile(), args[0]))
+	}
+	return cmd
+}
+
+func restoreCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "restore FILE", Short: "Put back the relay's state from a backup; the relay must be stopped", Args: cobra.ExactArgs(1)}
+	load := configured(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := load()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), copyTimeout)
+		defer cancel()
+		return failed(store.Restore(ctx, args[0], c.StoreFile()))
+	}
+	return cmd
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Show the version", Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version) }}
+}
