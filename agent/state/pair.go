@@ -2,13 +2,11 @@ package state
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/identity"
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -21,7 +19,7 @@ type Request struct {
 	// the agent's key already.
 	Token string `json:"token,omitempty"`
 	// NodeID is the wished name, where the token leaves it open; by default the
-	// host's.
+	// relay takes the host's.
 	NodeID    string `json:"node_id,omitempty"`
 	Pin       string `json:"pin,omitempty"`
 	CAFile    string `json:"ca_file,omitempty"`
@@ -69,31 +67,35 @@ func (d *Dir) refuseReplacing(r Request) error {
 	return nil
 }
 
-// Pair logs in once, which claims the token, and saves what the relay says. It
-// may be repeated after any failure: the key is kept, and a relay that has the
-// pairing already just lets it in.
-func (d *Dir) Pair(ctx context.Context, r Request, agent wamp.Dict) (*Pairing, error) {
-	if err := errors.Join(r.Check(), d.refuseReplacing(r)); err != nil {
+// Granted is what the relay calls this node.
+type Granted struct{ Realm, NodeID, OID string }
+
+// Claim logs in with a key, and a token where there is one.
+type Claim func(ctx context.Context, r Request, k identity.Key) (Granted, error)
+
+// Pair claims the token and saves what the relay says. It may be repeated
+// after any failure: the key is kept, and a relay that has the pairing already
+// just lets it in.
+func (d *Dir) Pair(ctx context.Context, r Request, claim Claim) (*Pairing, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	if err := d.refuseReplacing(r); err != nil {
 		return nil, err
 	}
 	k, err := d.Key(r.URL)
 	if err != nil {
 		return nil, err
 	}
-	s, err := session.Join(ctx, session.Config{
-		URL: r.URL, Role: wire.RoleNode, Key: k, Token: r.Token, NodeID: wishedName(r), Pin: r.Pin, CAFile: r.CAFile,
-		Unbound: r.Unbound, PlainText: r.PlainText, Extra: wamp.Dict{"agent": agent},
-	})
+	g, err := claim(ctx, r, k)
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
-	oid, _ := wamp.AsString(s.Extra()["node_oid"])
 	u, err := session.Address(r.URL, wire.RoleNode)
 	if err != nil {
 		return nil, err
 	}
-	p := Pairing{Relay: u.String(), Realm: s.Realm(), NodeID: s.AuthID(), OID: oid, Pubkey: k.Public(), Pin: r.Pin, CAFile: r.CAFile,
+	p := Pairing{Version: version, Relay: u.String(), Realm: g.Realm, NodeID: g.NodeID, OID: g.OID, Pubkey: k.Public(), Pin: r.Pin, CAFile: r.CAFile,
 		Unbound: r.Unbound, PlainText: r.PlainText, Paired: wire.Time(time.Now())}
 	if err := d.Save(p); err != nil {
 		return nil, fmt.Errorf("the relay has paired this node, but that cannot be kept (pair again when it can): %w", err)
@@ -101,19 +103,19 @@ func (d *Dir) Pair(ctx context.Context, r Request, agent wamp.Dict) (*Pairing, e
 	return &p, nil
 }
 
-// wishedName is the node id that a token which leaves it open gets: the one
-// asked for or, where it can be one, the host's name.
-func wishedName(r Request) string {
-	if r.NodeID != "" || r.Token == "" {
-		return r.NodeID
+// LogIn is the Claim of a process that has no session with the relay
+// otherwise: it joins and leaves again. Agent is what the agent tells of itself.
+func LogIn(agent wamp.Dict) Claim {
+	return func(ctx context.Context, r Request, k identity.Key) (Granted, error) {
+		s, err := session.Join(ctx, session.Config{
+			URL: r.URL, Role: wire.RoleNode, Key: k, Token: r.Token, NodeID: r.NodeID, Pin: r.Pin, CAFile: r.CAFile,
+			Unbound: r.Unbound, PlainText: r.PlainText, Extra: wamp.Dict{"agent": agent},
+		})
+		if err != nil {
+			return Granted{}, err
+		}
+		defer s.Close()
+		oid, _ := wamp.AsString(s.Extra()["node_oid"])
+		return Granted{s.Realm(), s.AuthID(), oid}, nil
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return ""
-	}
-	name, _, _ := strings.Cut(strings.ToLower(host), ".")
-	if !wire.ValidNodeID(name) {
-		return ""
-	}
-	return name
 }

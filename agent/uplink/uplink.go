@@ -38,6 +38,12 @@ type Identity struct {
 	PlainText bool
 }
 
+// claim is a first log-in, with its token, and who waits for its outcome.
+type claim struct {
+	token, nodeID string
+	outcome       chan error // holds one
+}
+
 // Handler carries out one operation; key is "area.op".
 type Handler func(ctx context.Context, caller catalog.Caller, key string, args wamp.List, kwargs wamp.Dict) (any, error)
 
@@ -64,6 +70,7 @@ type link interface {
 	PublishAsync(topic string, args wamp.List, kwargs wamp.Dict, taken func(error)) error
 	Ping(ctx context.Context) error
 	Drop(reason string)
+	Leave()
 	Done() <-chan struct{}
 	Err() error
 	Close() error
@@ -79,6 +86,7 @@ type Uplink struct {
 
 	mu       sync.Mutex
 	identity *Identity
+	claim    *claim
 	abandon  context.CancelFunc // ends what is done for the identity of before
 	status   Status
 	live     link
@@ -109,13 +117,49 @@ func New(c Config) *Uplink {
 func (u *Uplink) Use(id *Identity) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if id != nil && u.identity != nil && id.place() == u.identity.place() {
+	if id != nil && u.identity != nil && u.claim == nil && id.place() == u.identity.place() {
 		return
 	}
+	u.change(id, nil)
+}
+
+// Claim logs in with a key that the relay does not know yet, or may not: with
+// a one-time token, and the node id that is wished where it leaves that open.
+// When the relay has let the agent in, that session goes on; when it has not,
+// the uplink goes back to the identity that it had.
+func (u *Uplink) Claim(ctx context.Context, id Identity, token, nodeID string) (Identity, error) {
+	c := &claim{token: token, nodeID: nodeID, outcome: make(chan error, 1)}
+	u.mu.Lock()
+	before := u.identity
+	u.change(&id, c)
+	u.mu.Unlock()
+	var err error
+	select {
+	case err = <-c.outcome:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.claim == c {
+		u.claim = nil
+	}
+	if err != nil {
+		u.change(before, nil)
+		return Identity{}, asError(err)
+	}
+	if u.identity == nil {
+		return Identity{}, errors.New("the pairing was given up meanwhile")
+	}
+	return *u.identity, nil
+}
+
+// change is Use, with the lock held.
+func (u *Uplink) change(id *Identity, c *claim) {
 	if id == nil || u.identity == nil || id.OID != u.identity.OID {
 		u.ring.clear()
 	}
-	u.identity = id
+	u.identity, u.claim = id, c
 	if u.abandon != nil {
 		u.abandon()
 	}
@@ -146,13 +190,13 @@ func (u *Uplink) Run(ctx context.Context) error {
 		span, cancel := context.WithCancel(ctx)
 		u.mu.Lock()
 		u.abandon = cancel
-		id := u.identity
+		id, claim := u.identity, u.claim
 		u.mu.Unlock()
 		if id == nil {
 			u.set(func(s *Status) { *s = Status{State: Unpaired, Since: time.Now()} })
 			<-span.Done()
 		} else {
-			u.keep(span, *id, &wg)
+			u.keep(span, *id, claim, &wg)
 		}
 		cancel()
 	}
@@ -161,17 +205,19 @@ func (u *Uplink) Run(ctx context.Context) error {
 }
 
 // keep has one session after the other with one identity.
-func (u *Uplink) keep(ctx context.Context, id Identity, wg *sync.WaitGroup) {
+func (u *Uplink) keep(ctx context.Context, id Identity, c *claim, wg *sync.WaitGroup) {
 	var b backoff
 	u.set(func(s *Status) {
 		*s = Status{State: Connecting, Since: time.Now(), Relay: id.URL, Realm: id.Realm, NodeID: id.NodeID, OID: id.OID}
 	})
 	for {
 		u.set(func(s *Status) { s.State, s.NextTry = Connecting, time.Time{} })
-		lived, err := u.session(ctx, id, wg)
+		lived, err := u.session(ctx, id, c, wg)
+		c.tell(err)
 		if ctx.Err() != nil {
 			return
 		}
+		c = nil // a token is sent once; what became of it is told
 		delay := b.next(err, lived)
 		u.failed(err, delay, b.failures)
 		timer := time.NewTimer(delay)
@@ -188,8 +234,12 @@ func (u *Uplink) keep(ctx context.Context, id Identity, wg *sync.WaitGroup) {
 }
 
 // session is one session from log-in to end, and the error that ended it.
-func (u *Uplink) session(ctx context.Context, id Identity, wg *sync.WaitGroup) (lived time.Duration, err error) {
-	s, err := u.cfg.join(ctx, u.sessionConfig(id))
+func (u *Uplink) session(ctx context.Context, id Identity, c *claim, wg *sync.WaitGroup) (lived time.Duration, err error) {
+	sc := u.sessionConfig(id)
+	if c != nil {
+		sc.Token, sc.NodeID = c.token, c.nodeID
+	}
+	s, err := u.cfg.join(ctx, sc)
 	if err != nil {
 		return 0, err
 	}
@@ -200,9 +250,10 @@ func (u *Uplink) session(ctx context.Context, id Identity, wg *sync.WaitGroup) (
 		}
 	})
 	began := time.Now()
-	if err := u.enter(ctx, s); err != nil {
+	if err := u.enter(ctx, id, s); err != nil {
 		return 0, err
 	}
+	c.tell(nil)
 	pumped := make(chan struct{})
 	go func() { defer close(pumped); u.pump(ctx, s) }()
 	defer func() { <-pumped }()
@@ -210,20 +261,32 @@ func (u *Uplink) session(ctx context.Context, id Identity, wg *sync.WaitGroup) (
 	case <-s.Done():
 	case <-ctx.Done():
 		u.set(func(st *Status) { st.State, st.Since = Connecting, time.Now() })
+		s.Leave() // or the next one might meet this one at the relay
 	}
 	u.setLive(nil)
 	return time.Since(began), s.Err()
 }
 
+// tell tells the outcome, the first one alone.
+func (c *claim) tell(err error) {
+	if c == nil {
+		return
+	}
+	select {
+	case c.outcome <- err:
+	default:
+	}
+}
+
 // enter registers the node's procedure and makes the session the live one.
-func (u *Uplink) enter(ctx context.Context, s link) error {
+func (u *Uplink) enter(ctx context.Context, id Identity, s link) error {
 	nodeID, realm := s.AuthID(), s.Realm()
 	oid, _ := wamp.AsString(s.Extra()["node_oid"])
 	if !wire.ValidNodeID(nodeID) || !wire.ValidRealm(realm) || !wire.ValidOID(oid) {
 		return fmt.Errorf("cannot use this session: the relay calls the node %q (%q) in realm %q", nodeID, oid, realm)
 	}
 	u.mu.Lock()
-	if u.identity != nil {
+	if u.identity != nil && u.identity.place() == id.place() { // and not another one meanwhile
 		if u.identity.OID != "" && u.identity.OID != oid {
 			u.ring.clear()
 		}

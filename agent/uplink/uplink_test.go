@@ -106,6 +106,7 @@ func (l *fakeLink) Err() error {
 		return nil
 	}
 }
+func (l *fakeLink) Leave()       { l.stop("closed") }
 func (l *fakeLink) Close() error { l.stop("closed"); return nil }
 func (l *fakeLink) stop(reason string) {
 	l.once.Do(func() { l.end = &session.Ended{Reason: reason}; close(l.done) })

@@ -138,9 +138,19 @@ func (s *Session) Err() error {
 	return nil
 }
 
-// Close says GOODBYE, cancels what runs here and waits for it. Calls that wait
-// get ConnectionLost.
+// Close is Leave, and waits for what runs here.
 func (s *Session) Close() error {
+	s.Leave()
+	s.wg.Wait()
+	if p, ok := s.peer.(interface{ Done() <-chan struct{} }); ok {
+		<-p.Done() // its own bounds hold: at most some seconds
+	}
+	return nil
+}
+
+// Leave says GOODBYE, waits 2 s at most for the relay's, and ends the session:
+// handlers are canceled, calls that wait get ConnectionLost.
+func (s *Session) Leave() {
 	s.goodbye.Do(func() {
 		close(s.closing)
 		if s.send(&wamp.Goodbye{Reason: wamp.CloseRealm, Details: wamp.Dict{}}) == nil {
@@ -153,11 +163,6 @@ func (s *Session) Close() error {
 		}
 		s.shut()
 	})
-	s.wg.Wait()
-	if p, ok := s.peer.(interface{ Done() <-chan struct{} }); ok {
-		<-p.Done() // its own bounds hold: at most some seconds
-	}
-	return nil
 }
 
 // Drop ends the session at once, without GOODBYE, and waits for nothing. The
