@@ -2,10 +2,7 @@ package pairing
 
 import (
 	"context"
-	"errors"
-	"maps"
 	"slices"
-	"strings"
 
 	"fabric.center/cfc/relay/audit"
 	"fabric.center/cfc/relay/route"
@@ -16,195 +13,198 @@ import (
 	"github.com/google/uuid"
 )
 
-func (s *Service) usersNodes(ctx context.Context, c catalog.Caller, in catalog.UsersNodesIn) ([]string, error) {
-	mine, err := s.Store.Memberships(ctx, c.AuthID)
-	if err != nil {
-		return nil, err
+const (
+	online  = "online"
+	offline = "offline"
+)
+
+// nodeInfo is a node with its presence, as the hub has it.
+func (m *Manager) nodeInfo(n store.Node) catalog.NodeInfo {
+	p, ok := m.cfg.Hub.Presence(n.Realm, n.OID)
+	if !ok {
+		p = m.lastPresence(n)
 	}
-	if in.Realm != nil {
-		role, ok := mine[string(*in.Realm)]
-		if !ok {
-			return nil, noRealm(string(*in.Realm))
-		}
-		mine = map[string]wire.Role{string(*in.Realm): role}
+	out := catalog.NodeInfo{ID: n.ID, OID: n.OID, Realm: n.Realm, Pubkey: n.Pubkey, Labels: n.Labels, Paired: wire.Time(n.Paired), PairedBy: n.PairedBy,
+		Status: status(p), Since: wire.OptionalTime(p.Since), Reason: p.Reason, Agent: p.Agent, Node: p.Node}
+	if out.Labels == nil {
+		out.Labels = map[string]string{}
 	}
-	oids := []string{}
-	for realm := range mine {
-		ids, err := s.Store.NodeIDs(ctx, realm)
-		if err != nil {
-			return nil, err
-		}
-		for id, oid := range ids {
-			if s.hasStatus(realm, id, in.Status) {
-				oids = append(oids, oid)
-			}
+	if !p.Online {
+		// Whether the node is at its agent is known from the agent alone.
+		out.Node.Attached = false
+		if out.Reason == "" {
+			out.Reason = "never-connected"
 		}
 	}
-	slices.Sort(oids)
-	return oids, nil
+	return out
 }
 
-func (s *Service) hasStatus(realm, id string, status *catalog.NodeStatus) bool {
-	if status == nil {
-		return true
-	}
-	p, _ := s.Hub.Presence(realm, id)
-	return string(*status) == statusName(p)
-}
-
-func statusName(p route.Presence) string {
+func status(p route.Presence) string {
 	if p.Online {
-		return "online"
+		return online
 	}
-	return "offline"
+	return offline
 }
 
-func (s *Service) realmNodes(ctx context.Context, c catalog.Caller, in catalog.NodesIn) ([]string, error) {
-	ids, err := s.Store.NodeIDs(ctx, c.Realm)
+func noSuchNode(ref string) error {
+	return cfcerr.New(cfcerr.NoSuchNode, "cannot find node %s: there is none, or it is not yours to see", ref).With("node", ref)
+}
+
+// anyNode finds a node by oid, realm/node-id or public key, in the realms of
+// the caller.
+func (m *Manager) anyNode(ctx context.Context, c catalog.Caller, ref catalog.UserNodeRef) (store.Node, wire.Role, error) {
+	n, err := m.lookUp(ctx, ref)
 	if err != nil {
-		return nil, err
+		return n, "", hide(err, cfcerr.NoSuchNode, noSuchNode(string(ref)))
 	}
-	out := []string{}
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		if s.hasStatus(c.Realm, id, in.Status) {
-			out = append(out, id)
-		}
-	}
-	return out, nil
-}
-
-func (s *Service) realmNode(ctx context.Context, c catalog.Caller, in catalog.NodeIn) (catalog.NodeInfo, error) {
-	n, err := s.nodeIn(ctx, c.Realm, string(in.Node))
-	if err != nil {
-		return catalog.NodeInfo{}, err
-	}
-	return s.nodeInfo(n), nil
-}
-
-// nodeIn finds a node of one realm by id or oid.
-func (s *Service) nodeIn(ctx context.Context, realm, ref string) (store.Node, error) {
-	var n store.Node
-	var err error
-	if wire.ValidOID(ref) {
-		n, err = s.Store.Node(ctx, ref)
-	} else {
-		n, err = s.Store.NodeNamed(ctx, realm, ref)
-	}
-	if errors.Is(err, cfcerr.Of(cfcerr.NoSuchNode)) || err == nil && n.Realm != realm {
-		return store.Node{}, noNode(ref)
-	}
-	return n, err
-}
-
-// visible finds a node that the caller may see, of whichever realm, and his
-// role there.
-func (s *Service) visible(ctx context.Context, c catalog.Caller, ref catalog.UserNodeRef) (store.Node, wire.Role, error) {
-	n, err := s.anyNode(ctx, ref)
-	if errors.Is(err, cfcerr.Of(cfcerr.NoSuchNode)) {
-		return n, "", noNode(string(ref))
-	}
-	if err != nil {
-		return n, "", err
-	}
-	role, err := s.Store.Role(ctx, n.Realm, c.AuthID)
+	role, err := m.cfg.Store.Role(ctx, n.Realm, c.AuthID)
 	if err == nil && role == "" {
-		err = noNode(string(ref))
+		err = noSuchNode(string(ref))
 	}
 	return n, role, err
 }
 
-func (s *Service) anyNode(ctx context.Context, ref catalog.UserNodeRef) (store.Node, error) {
-	text := string(ref)
-	if strings.Contains(text, "/") {
-		realm, id, _ := ref.Split()
-		return s.Store.NodeNamed(ctx, realm, id)
+func (m *Manager) lookUp(ctx context.Context, ref catalog.UserNodeRef) (store.Node, error) {
+	if realm, id, ok := ref.Split(); ok {
+		return m.cfg.Store.NodeNamed(ctx, realm, id)
 	}
-	if wire.ValidPubkey(text) {
-		h, err := s.Store.Holder(ctx, text)
+	oid := string(ref)
+	if wire.ValidPubkey(oid) {
+		h, err := m.cfg.Store.Holder(ctx, oid)
 		if err != nil {
 			return store.Node{}, err
 		}
-		if h.Node == "" {
-			return store.Node{}, noNode(text)
+		if oid = h.Node; oid == "" {
+			return store.Node{}, noSuchNode(string(ref))
 		}
-		text = h.Node
 	}
-	return s.Store.Node(ctx, text)
+	return m.cfg.Store.Node(ctx, oid)
 }
 
-func (s *Service) usersNode(ctx context.Context, c catalog.Caller, in catalog.UserNodeIn) (catalog.NodeInfo, error) {
-	n, _, err := s.visible(ctx, c, in.Node)
+func (m *Manager) showAnyNode(ctx context.Context, c catalog.Caller, in catalog.UserNodeIn) (catalog.NodeInfo, error) {
+	n, _, err := m.anyNode(ctx, c, in.Node)
 	if err != nil {
 		return catalog.NodeInfo{}, err
 	}
-	return s.nodeInfo(n), nil
+	return m.nodeInfo(n), nil
 }
 
-func (s *Service) nodeInfo(n store.Node) catalog.NodeInfo {
-	p, ok := s.Hub.Presence(n.Realm, n.ID)
-	if !ok {
-		p = lastPresence(n.Last)
+func (m *Manager) listAllNodes(ctx context.Context, c catalog.Caller, in catalog.UsersNodesIn) ([]string, error) {
+	realms := map[string]wire.Role{}
+	if in.Realm != nil {
+		if _, err := m.member(ctx, c, string(*in.Realm)); err != nil {
+			return nil, err
+		}
+		realms[string(*in.Realm)] = ""
+	} else {
+		var err error
+		if realms, err = m.cfg.Store.Memberships(ctx, c.AuthID); err != nil {
+			return nil, err
+		}
 	}
-	if !p.Online {
-		p.Node.Attached = false
+	out := []string{}
+	for realm := range realms {
+		all, err := m.withStatus(ctx, realm, in.Status)
+		if err != nil {
+			return nil, err
+		}
+		for _, oid := range all {
+			out = append(out, oid)
+		}
 	}
-	labels := map[string]string{}
-	maps.Copy(labels, n.Labels)
-	return catalog.NodeInfo{ID: n.ID, OID: n.OID, Realm: n.Realm, Pubkey: n.Pubkey, Labels: labels, Paired: wire.Time(n.Paired), PairedBy: n.PairedBy,
-		Status: statusName(p), Since: wire.OptionalTime(p.Since), Reason: p.Reason, Agent: p.Agent, Node: p.Node}
+	slices.Sort(out)
+	return out, nil
 }
 
-func (s *Service) pairNode(ctx context.Context, c catalog.Caller, in catalog.PairNodeIn) (catalog.NodeInfo, error) {
-	labels, err := pairConfig(in.Config)
+// withStatus is id to oid of a realm's nodes, of those with the status where
+// one is given.
+func (m *Manager) withStatus(ctx context.Context, realm string, want *catalog.NodeStatus) (map[string]string, error) {
+	all, err := m.cfg.Store.NodeIDs(ctx, realm)
+	if err != nil || want == nil {
+		return all, err
+	}
+	for id := range all {
+		if p, _ := m.cfg.Hub.Presence(realm, id); status(p) != string(*want) {
+			delete(all, id)
+		}
+	}
+	return all, nil
+}
+
+func (m *Manager) listNodes(ctx context.Context, c catalog.Caller, in catalog.NodesIn) ([]string, error) {
+	all, err := m.withStatus(ctx, c.Realm, in.Status)
+	return sortedKeys(all), err
+}
+
+func (m *Manager) showNode(ctx context.Context, c catalog.Caller, in catalog.NodeIn) (catalog.NodeInfo, error) {
+	ref := string(in.Node)
+	find := func() (store.Node, error) { return m.cfg.Store.NodeNamed(ctx, c.Realm, ref) }
+	if wire.ValidOID(ref) {
+		find = func() (store.Node, error) { return m.cfg.Store.Node(ctx, ref) }
+	}
+	n, err := find()
+	if err == nil && n.Realm != c.Realm {
+		err = noSuchNode(ref)
+	}
+	if err != nil {
+		return catalog.NodeInfo{}, hide(err, cfcerr.NoSuchNode, noSuchNode(ref))
+	}
+	return m.nodeInfo(n), nil
+}
+
+func (m *Manager) pairNode(ctx context.Context, c catalog.Caller, in catalog.PairNodeIn) (catalog.NodeInfo, error) {
+	o := options{in.Config, "config."}
+	labels, err := o.labels("labels")
+	if err == nil {
+		err = o.only("labels")
+	}
 	if err != nil {
 		return catalog.NodeInfo{}, err
 	}
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.owner(ctx, c, string(in.Realm), "pair a node with realm "+string(in.Realm)); err != nil {
-		return catalog.NodeInfo{}, err
-	}
-	n := store.Node{OID: uuid.NewString(), Realm: string(in.Realm), ID: string(in.NodeID), Pubkey: string(in.Pubkey), Labels: labels, Paired: s.Now(), PairedBy: c.AuthID}
-	if err := s.Store.PairNode(ctx, n); err != nil {
-		return catalog.NodeInfo{}, err
-	}
-	if err := s.paired(n, c.AuthID, ""); err != nil {
-		return catalog.NodeInfo{}, err
-	}
-	return s.nodeInfo(n), nil
+	return changed(ctx, m, func() (catalog.NodeInfo, error) {
+		if err := m.owns(ctx, c, string(in.Realm), "pair a node"); err != nil {
+			return catalog.NodeInfo{}, err
+		}
+		n := store.Node{OID: uuid.NewString(), Realm: string(in.Realm), ID: string(in.NodeID), Pubkey: string(in.Pubkey), Labels: labels, Paired: m.cfg.Now(), PairedBy: c.AuthID}
+		if err := m.cfg.Store.PairNode(ctx, n); err != nil {
+			return catalog.NodeInfo{}, err
+		}
+		if err := m.paired(n, "paired"); err != nil {
+			return catalog.NodeInfo{}, err
+		}
+		m.record(c, audit.Event{Event: audit.NodePaired, Realm: n.Realm, Node: n.ID, OID: n.OID, Key: n.Pubkey})
+		return m.nodeInfo(n), nil
+	})
 }
 
-// paired makes a new pairing known to those who are connected.
-func (s *Service) paired(n store.Node, by, token string) error {
-	if err := s.Hub.AddNode(n.Realm, n.ID, n.OID, route.Presence{}); err != nil {
+// paired makes a node known to the hub and tells its realm.
+func (m *Manager) paired(n store.Node, reason string) error {
+	if err := m.cfg.Hub.AddNode(n.Realm, n.ID, n.OID, route.Presence{}); err != nil {
 		return err
 	}
-	s.Audit.Record(audit.Event{Event: audit.NodePaired, By: by, Realm: n.Realm, Node: n.ID, OID: n.OID, Key: n.Pubkey, Token: token})
-	s.Hub.Publish(n.Realm, catalog.OnNodePaired, n.ID, map[string]any{"oid": n.OID, "reason": "paired", "by": by})
+	m.tell(catalog.OnNodePaired, n, reason, n.PairedBy)
 	return nil
 }
 
-func pairConfig(config map[string]any) (map[string]string, error) {
-	o := options{name: "config", values: config}
-	labels := o.labels()
-	return labels, o.done()
+func (m *Manager) tell(e *catalog.Event, n store.Node, reason, by string) {
+	m.cfg.Hub.Publish(n.Realm, e, n.ID, map[string]any{"time": wire.Time(m.cfg.Now()), "oid": n.OID, "reason": reason, "by": by})
 }
 
-func (s *Service) unpairNode(ctx context.Context, c catalog.Caller, in catalog.UserNodeIn) (catalog.NodeUnpaired, error) {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	n, role, err := s.visible(ctx, c, in.Node)
-	if err != nil {
-		return catalog.NodeUnpaired{}, err
-	}
-	if role != wire.Owner {
-		return catalog.NodeUnpaired{}, cfcerr.New(cfcerr.NotAuthorized, "cannot unpair node %s: only an owner of realm %s may", n.ID, n.Realm).With("realm", n.Realm)
-	}
-	if n, err = s.Store.UnpairNode(ctx, n.OID); err != nil {
-		return catalog.NodeUnpaired{}, err
-	}
-	s.Hub.RemoveNode(n.Realm, n.ID)
-	s.Audit.Record(audit.Event{Event: audit.NodeUnpaired, By: c.AuthID, Realm: n.Realm, Node: n.ID, OID: n.OID, Key: n.Pubkey})
-	s.Hub.Publish(n.Realm, catalog.OnNodeUnpaired, n.ID, map[string]any{"oid": n.OID, "reason": "unpaired", "by": c.AuthID})
-	return catalog.NodeUnpaired{OID: n.OID, ID: n.ID, Realm: n.Realm, Unpaired: wire.Time(s.Now())}, nil
+func (m *Manager) unpairNode(ctx context.Context, c catalog.Caller, in catalog.UserNodeIn) (catalog.NodeUnpaired, error) {
+	return changed(ctx, m, func() (catalog.NodeUnpaired, error) {
+		n, _, err := m.anyNode(ctx, c, in.Node)
+		if err == nil {
+			err = m.owns(ctx, c, n.Realm, "unpair a node")
+		}
+		if err != nil {
+			return catalog.NodeUnpaired{}, err
+		}
+		if n, err = m.cfg.Store.UnpairNode(ctx, n.OID); err != nil {
+			return catalog.NodeUnpaired{}, err
+		}
+		m.cfg.Hub.RemoveNode(n.Realm, n.ID)
+		m.tell(catalog.OnNodeUnpaired, n, "unpaired", c.AuthID)
+		m.record(c, audit.Event{Event: audit.NodeUnpaired, Realm: n.Realm, Node: n.ID, OID: n.OID, Key: n.Pubkey})
+		return catalog.NodeUnpaired{OID: n.OID, ID: n.ID, Realm: n.Realm, Unpaired: wire.Time(m.cfg.Now())}, nil
+	})
 }

@@ -2,166 +2,133 @@ package pairing
 
 import (
 	"fmt"
-	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
-const (
-	defaultTTL = time.Hour
-	maxTTL     = 30 * 24 * time.Hour
-	maxTicket  = 365 * 24 * time.Hour
-	maxUses    = 10_000
-	maxLabels  = 32
-	maxLabel   = 128
-)
-
-// options reads a dict of options strictly. The first fault is kept; done
-// tells it, or the first option that nobody asked for.
+// options is a dict of named options. Null means that an option is not given.
 type options struct {
-	name   string // of the argument
-	values map[string]any
-	seen   []string
-	err    error
+	all  map[string]any
+	path string
 }
 
-func (o *options) get(key string) (any, bool) {
-	o.seen = append(o.seen, key)
-	v, ok := o.values[key]
-	return v, ok && v != nil
-}
+func (o options) bad(name, expected string) error { return cfcerr.Argument(o.path+name, expected) }
 
-func (o *options) fail(key, expected string) {
-	if o.err == nil {
-		o.err = cfcerr.Argument(o.name+"."+key, expected)
-	}
-}
-
-func (o *options) done() error {
-	for _, k := range slices.Sorted(maps.Keys(o.values)) {
-		if !slices.Contains(o.seen, k) {
-			o.fail(k, "one of the options "+strings.Join(o.seen, ", "))
+// only refuses every other option, the first by name.
+func (o options) only(known ...string) error {
+	for _, name := range sortedKeys(o.all) {
+		if !slices.Contains(known, name) {
+			return o.bad(name, "no such option here: "+strings.Join(known, ", "))
 		}
 	}
-	return o.err
+	return nil
 }
 
-// text is a string that one of the catalogue's types accepts.
-func text[T interface {
-	~string
-	catalog.Checker
-}](o *options, key string) string {
-	v, ok := o.get(key)
-	if !ok {
-		return ""
+func (o options) text(name, form string, valid func(string) bool) (string, error) {
+	v := o.all[name]
+	if v == nil {
+		return "", nil
 	}
 	s, ok := v.(string)
-	if !ok || !T(s).Valid() {
-		o.fail(key, T("").Form())
-		return ""
+	if !ok || !valid(s) {
+		return "", o.bad(name, form)
 	}
-	return s
+	return s, nil
 }
 
-func (o *options) flag(key string) bool {
-	v, ok := o.get(key)
-	if !ok {
-		return false
-	}
-	b, ok := v.(bool)
-	if !ok {
-		o.fail(key, "true or false")
-	}
-	return b
+func (o options) role(name string) (wire.Role, error) {
+	s, err := o.text(name, wire.RoleForm, func(s string) bool { return wire.Role(s).Valid() })
+	return wire.Role(s), err
 }
 
-func (o *options) uses() int {
-	v, ok := o.get("uses")
-	if !ok {
-		return 1
+func (o options) flag(name string) (bool, error) {
+	switch v := o.all[name].(type) {
+	case nil:
+		return false, nil
+	case bool:
+		return v, nil
+	}
+	return false, o.bad(name, "true or false")
+}
+
+func (o options) count(name string, most int) (int, error) {
+	v := o.all[name]
+	if v == nil {
+		return 1, nil
 	}
 	n, ok := whole(v)
-	if !ok || n < 1 || n > maxUses {
-		o.fail("uses", fmt.Sprintf("an integer from 1 to %d", maxUses))
-		return 1
+	if !ok || n < 1 || n > int64(most) {
+		return 0, o.bad(name, fmt.Sprintf("an integer from 1 to %d", most))
 	}
-	return int(n)
-}
-
-// ttl takes seconds, or a number with s, m, h or d.
-func (o *options) ttl(most time.Duration) time.Duration {
-	v, ok := o.get("ttl")
-	if !ok {
-		return min(defaultTTL, most)
-	}
-	d, ok := duration(v)
-	if !ok || d < time.Second || d > most {
-		o.fail("ttl", fmt.Sprintf("seconds, or a time such as 90m, 12h or 7d, at most %dd", int(most.Hours()/24)))
-		return defaultTTL
-	}
-	return d
-}
-
-func duration(v any) (time.Duration, bool) {
-	if s, ok := v.(string); ok {
-		if days, ok := strings.CutSuffix(s, "d"); ok {
-			var n int
-			if _, err := fmt.Sscanf(days+"\n", "%d\n", &n); err != nil || n < 0 || n > 1000 {
-				return 0, false
-			}
-			return time.Duration(n) * 24 * time.Hour, true
-		}
-		d, err := time.ParseDuration(s)
-		return d, err == nil
-	}
-	n, ok := whole(v)
-	if !ok || n < 0 || n > int64(maxTicket/time.Second)*2 {
-		return 0, false
-	}
-	return time.Duration(n) * time.Second, true
+	return int(n), nil
 }
 
 func whole(v any) (int64, bool) {
-	switch n := v.(type) {
-	case int:
-		return int64(n), true
-	case int64:
-		return n, true
-	case uint64:
-		return int64(n), n < 1<<62
+	switch f := v.(type) {
 	case float64:
-		return int64(n), n == float64(int64(n)) && n > -1e15 && n < 1e15
+		return int64(f), f == math.Trunc(f) && math.Abs(f) < 1<<53
+	case float32:
+		return whole(float64(f))
+	case uint64:
+		return int64(f), f <= math.MaxInt64
 	}
-	return 0, false
+	return wamp.AsInt64(v)
 }
 
-func (o *options) labels() map[string]string {
-	v, ok := o.get("labels")
-	if !ok {
-		return nil
+var units = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
+
+// ttl is seconds, or a number with a unit: "90m", "12h", "7d".
+func (o options) ttl(name string, most time.Duration) (time.Duration, error) {
+	form := fmt.Sprintf(`seconds, or a string such as "90m", "12h" or "7d"; at most %d days`, most/(24*time.Hour))
+	v := o.all[name]
+	if v == nil {
+		return defaultTTL, nil
 	}
-	form := fmt.Sprintf("a dict of at most %d strings, names and values of at most %d characters", maxLabels, maxLabel)
+	unit := time.Second
+	n, ok := whole(v)
+	if s, isText := v.(string); isText && s != "" {
+		if u, has := units[s[len(s)-1]]; has {
+			s, unit = s[:len(s)-1], u
+		}
+		i, err := strconv.ParseUint(s, 10, 40)
+		n, ok = int64(i), err == nil
+	}
+	if !ok || n < 1 || n > int64(most/unit) {
+		return 0, o.bad(name, form)
+	}
+	return time.Duration(n) * unit, nil
+}
+
+const (
+	maxLabels     = 64
+	maxLabelKey   = 63
+	maxLabelValue = 255
+)
+
+func (o options) labels(name string) (map[string]string, error) {
+	form := fmt.Sprintf("a dict of at most %d strings, keys up to %d characters, values up to %d", maxLabels, maxLabelKey, maxLabelValue)
+	v := o.all[name]
+	if v == nil {
+		return nil, nil
+	}
 	d, ok := wamp.AsDict(v)
 	if !ok || len(d) > maxLabels {
-		o.fail("labels", form)
-		return nil
+		return nil, o.bad(name, form)
 	}
-	out := map[string]string{}
+	out := make(map[string]string, len(d))
 	for k, v := range d {
 		s, ok := v.(string)
-		if !ok || k == "" || len(k) > maxLabel || len(s) > maxLabel {
-			o.fail("labels", form)
-			return nil
+		if !ok || k == "" || len(k) > maxLabelKey || len(s) > maxLabelValue {
+			return nil, o.bad(name, form)
 		}
 		out[k] = s
 	}
-	return out
+	return out, nil
 }
-
-func (o *options) role() wire.Role { return wire.Role(text[catalog.RoleName](o, "role")) }

@@ -1,21 +1,23 @@
-// Package pairing carries out what the relay itself answers: the rows of the
-// users realm and of a management realm. It decides who may do what there,
-// changes the store, and then makes the change count at once for those who are
-// connected.
+// Package pairing is what the relay itself answers: users, management realms,
+// members, pairings and tokens. It binds every row of the users realm and of
+// management realms, and brings new keys in for package auth.
 //
-// Every change takes one lock from its transaction to its effect on living
-// sessions, so that the hub sees changes in the order in which the store took
-// them: a realm deleted and made again never ends up running without being
-// stored, or stored without running. Reads take no lock.
+// Who may what: a user sees the realms that he is a member of, and all else does
+// not exist for him (no_such_realm, no_such_node). Owners of a realm manage its
+// members, pairings and node tokens; the relay's owner manages users. Being the
+// relay's owner gives no right in a realm.
 //
-// To somebody who is no member a realm does not exist, and neither do its
-// nodes: he gets the same error for both.
+// Each change is two things, one in the store and one in the hub (a realm
+// started, sessions ended, a node made known), and they must come in the same
+// order everywhere: else a realm could live in one and not in the other. So
+// changes are made one after another under one lock, which is waited for with
+// the caller's deadline. The rights of the caller are looked up under the same
+// lock: a right that was lost a moment ago counts no more. Reads take no lock.
 package pairing
 
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"fabric.center/cfc/relay/audit"
@@ -24,66 +26,115 @@ import (
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
+	"go.uber.org/zap"
 )
 
-// Hub is where the realms run and the sessions live.
+// Hub is what changes do to the living.
 type Hub interface {
 	AddRealm(name string) error
 	RemoveRealm(name, reason string)
 	AddNode(realm, nodeID, oid string, last route.Presence) error
 	RemoveNode(realm, nodeID string)
 	End(reason, message string, match func(route.Identity) bool) int
-	Presence(realm, nodeID string) (route.Presence, bool)
+	Presence(realm, ref string) (route.Presence, bool)
 	Count(realm string) (total, online int)
 	Publish(realm string, e *catalog.Event, nodeID string, details map[string]any)
 }
 
-// Config of a Service.
+// Auditor takes what changed and by whom.
+type Auditor interface{ Record(audit.Event) }
+
+// Config of a Manager.
 type Config struct {
-	Store   store.Store
-	Hub     Hub
-	Audit   *audit.Log
-	Relay   catalog.RelayInfo
-	Pin     func() string    // pin of the relay's certificate; nil or empty without TLS
-	Now     func() time.Time // nil for time.Now
-	DataDir string           // where first-owner.token is written
+	Store store.Store
+	Hub   Hub
+	Audit Auditor
+	Log   *zap.Logger
+	// Version and RelayID of this relay; an empty RelayID is the store's.
+	Version, RelayID string
+	// Pin names the relay's certificate, empty without TLS; it goes with every
+	// token, so that the claimer can tell the relay from another. May be nil.
+	Pin func() string
+	// OwnerTokenFile is where the first owner's token is left.
+	OwnerTokenFile string
+	// OwnerName is the user that it makes; "admin".
+	OwnerName string
+	Now       func() time.Time
 }
 
-// Service answers the relay's rows.
-type Service struct {
-	Config
-	changes sync.Mutex
+// Manager carries out the rows.
+type Manager struct {
+	cfg      Config
+	started  time.Time
+	changing chan struct{}
 }
 
-// New makes a service. Load must be called before it serves.
-func New(cfg Config) *Service {
+// New makes a Manager. Bind it, then Load, then let sessions in.
+func New(cfg Config) *Manager {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
 	}
 	if cfg.Pin == nil {
 		cfg.Pin = func() string { return "" }
 	}
-	return &Service{Config: cfg}
+	if cfg.OwnerName == "" {
+		cfg.OwnerName = "admin"
+	}
+	return &Manager{cfg: cfg, started: cfg.Now(), changing: make(chan struct{}, 1)}
 }
 
-// Load starts the realms of the store and makes their nodes known.
-func (s *Service) Load(ctx context.Context) error {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	realms, err := s.Store.Realms(ctx)
+// Bind binds all rows of the users realm and of management realms that the
+// relay answers.
+func (m *Manager) Bind(t *catalog.Table) {
+	catalog.Bind(t, catalog.UsersGetStatus, m.usersStatus)
+	catalog.Bind(t, catalog.GetManagementRealms, m.listRealms)
+	catalog.Bind(t, catalog.GetManagementRealm, m.showRealm)
+	catalog.Bind(t, catalog.CreateManagementRealm, m.createRealm)
+	catalog.Bind(t, catalog.DeleteManagementRealm, m.deleteRealm)
+	catalog.Bind(t, catalog.UsersGetNodes, m.listAllNodes)
+	catalog.Bind(t, catalog.UsersGetNode, m.showAnyNode)
+	catalog.Bind(t, catalog.PairNode, m.pairNode)
+	catalog.Bind(t, catalog.UnpairNode, m.unpairNode)
+	catalog.Bind(t, catalog.GetMembers, m.listMembers)
+	catalog.Bind(t, catalog.AddMember, m.addMember)
+	catalog.Bind(t, catalog.RemoveMember, m.removeMember)
+	catalog.Bind(t, catalog.GetUsers, m.listUsers)
+	catalog.Bind(t, catalog.DeleteUser, m.deleteUser)
+	catalog.Bind(t, catalog.CreateToken, m.createToken)
+	catalog.Bind(t, catalog.GetTokens, m.listTokens)
+	catalog.Bind(t, catalog.RevokeToken, m.revokeToken)
+	catalog.Bind(t, catalog.RealmGetStatus, m.realmStatus)
+	catalog.Bind(t, catalog.RealmGetNodes, m.listNodes)
+	catalog.Bind(t, catalog.RealmGetNode, m.showNode)
+}
+
+// Load gives the hub the realms and nodes of the store. It is called once, with
+// the hub empty.
+func (m *Manager) Load(ctx context.Context) error {
+	if m.cfg.RelayID == "" {
+		id, err := m.cfg.Store.RelayID(ctx)
+		if err != nil {
+			return err
+		}
+		m.cfg.RelayID = id
+	}
+	all, err := m.cfg.Store.Realms(ctx)
 	if err != nil {
 		return err
 	}
-	for _, r := range realms {
-		if err := s.Hub.AddRealm(r.Name); err != nil {
+	for _, r := range all {
+		if err := m.cfg.Hub.AddRealm(r.Name); err != nil {
 			return err
 		}
-		nodes, err := s.Store.Nodes(ctx, r.Name)
+		nodes, err := m.cfg.Store.Nodes(ctx, r.Name)
 		if err != nil {
 			return err
 		}
 		for _, n := range nodes {
-			if err := s.Hub.AddNode(r.Name, n.ID, n.OID, lastPresence(n.Last)); err != nil {
+			if err := m.cfg.Hub.AddNode(n.Realm, n.ID, n.OID, m.lastPresence(n)); err != nil {
 				return err
 			}
 		}
@@ -91,84 +142,94 @@ func (s *Service) Load(ctx context.Context) error {
 	return nil
 }
 
-// lastPresence is what was known when the relay stopped. A node that was
-// online then is offline since then for all that is known.
-func lastPresence(l store.LastSeen) route.Presence {
-	if l.Online {
-		l.Reason = "relay-restarted"
+// lastPresence is how a node is until its agent comes: as last seen. One that
+// was online when the relay died has been offline since, for all that is known.
+func (m *Manager) lastPresence(n store.Node) route.Presence {
+	p := route.Presence{Since: n.Last.Since, Reason: n.Last.Reason, Agent: n.Last.Agent, Node: n.Last.Node}
+	if n.Last.Online {
+		p.Since, p.Reason = m.started, "relay-restarted"
 	}
-	return route.Presence{Since: l.Since, Reason: l.Reason, Agent: l.Agent, Node: l.Node}
+	return p
 }
 
-// Bind attaches the service to its rows.
-func (s *Service) Bind(t *catalog.Table) {
-	catalog.Bind(t, catalog.UsersGetStatus, s.usersStatus)
-	catalog.Bind(t, catalog.GetManagementRealms, s.realms)
-	catalog.Bind(t, catalog.GetManagementRealm, s.realm)
-	catalog.Bind(t, catalog.CreateManagementRealm, s.createRealm)
-	catalog.Bind(t, catalog.DeleteManagementRealm, s.deleteRealm)
-	catalog.Bind(t, catalog.UsersGetNodes, s.usersNodes)
-	catalog.Bind(t, catalog.UsersGetNode, s.usersNode)
-	catalog.Bind(t, catalog.PairNode, s.pairNode)
-	catalog.Bind(t, catalog.UnpairNode, s.unpairNode)
-	catalog.Bind(t, catalog.GetMembers, s.members)
-	catalog.Bind(t, catalog.AddMember, s.addMember)
-	catalog.Bind(t, catalog.RemoveMember, s.removeMember)
-	catalog.Bind(t, catalog.GetUsers, s.users)
-	catalog.Bind(t, catalog.DeleteUser, s.deleteUser)
-	catalog.Bind(t, catalog.CreateToken, s.createToken)
-	catalog.Bind(t, catalog.GetTokens, s.tokens)
-	catalog.Bind(t, catalog.RevokeToken, s.revokeToken)
-	catalog.Bind(t, catalog.RealmGetStatus, s.realmStatus)
-	catalog.Bind(t, catalog.RealmGetNodes, s.realmNodes)
-	catalog.Bind(t, catalog.RealmGetNode, s.realmNode)
+// change makes changes come one after another.
+func (m *Manager) change(ctx context.Context) (done func(), err error) {
+	select {
+	case m.changing <- struct{}{}:
+		return func() { <-m.changing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
-// member is the caller's role in a realm; a realm in which he has none does
-// not exist for him.
-func (s *Service) member(ctx context.Context, c catalog.Caller, realm string) (wire.Role, error) {
-	role, err := s.Store.Role(ctx, realm, c.AuthID)
+// changed is change for handlers: it makes one change and returns its result.
+func changed[Out any](ctx context.Context, m *Manager, do func() (Out, error)) (Out, error) {
+	done, err := m.change(ctx)
+	if err != nil {
+		var none Out
+		return none, err
+	}
+	defer done()
+	return do()
+}
+
+func noSuchRealm(realm string) *cfcerr.Error {
+	return cfcerr.New(cfcerr.NoSuchRealm, "cannot find realm %s: there is none, or you are no member", realm).With("realm", realm)
+}
+
+// member is the caller's role in the realm.
+func (m *Manager) member(ctx context.Context, c catalog.Caller, realm string) (wire.Role, error) {
+	role, err := m.cfg.Store.Role(ctx, realm, c.AuthID)
 	if err == nil && role == "" {
-		err = noRealm(realm)
+		err = noSuchRealm(realm)
 	}
 	return role, err
 }
 
-// owner refuses everybody but an owner of the realm.
-func (s *Service) owner(ctx context.Context, c catalog.Caller, realm, what string) error {
-	role, err := s.member(ctx, c, realm)
-	if err != nil {
-		return err
-	}
-	if role != wire.Owner {
-		return cfcerr.New(cfcerr.NotAuthorized, "cannot %s: only an owner of realm %s may", what, realm).With("realm", realm)
-	}
-	return nil
-}
-
-func (s *Service) relayOwner(ctx context.Context, c catalog.Caller, what string) error {
-	is, err := s.ownsRelay(ctx, c)
-	if err == nil && !is {
-		err = cfcerr.New(cfcerr.NotAuthorized, "cannot %s: only the relay's owner may", what)
+// owns refuses a caller who does not own the realm.
+func (m *Manager) owns(ctx context.Context, c catalog.Caller, realm, what string) error {
+	role, err := m.member(ctx, c, realm)
+	if err == nil && role != wire.Owner {
+		err = cfcerr.New(cfcerr.NotAuthorized, "cannot %s: only owners of realm %s may, you are %s", what, realm, role).With("realm", realm)
 	}
 	return err
 }
 
-func (s *Service) ownsRelay(ctx context.Context, c catalog.Caller) (bool, error) {
-	u, err := s.Store.User(ctx, c.AuthID)
-	if errors.Is(err, cfcerr.Of(cfcerr.NoSuchUser)) {
+// ownsRelay reports whether the caller is the relay's owner.
+func (m *Manager) ownsRelay(ctx context.Context, c catalog.Caller) (bool, error) {
+	u, err := m.cfg.Store.User(ctx, c.AuthID)
+	if cfcerr.KindOf(err) == cfcerr.NoSuchUser {
 		return false, nil
 	}
 	return u.Owner, err
 }
 
-func noRealm(name string) error {
-	return cfcerr.New(cfcerr.NoSuchRealm, "cannot find realm %s: it does not exist, or you are no member of it", name).With("realm", name)
+func (m *Manager) relayOwner(ctx context.Context, c catalog.Caller, what string) error {
+	owner, err := m.ownsRelay(ctx, c)
+	if err == nil && !owner {
+		err = cfcerr.New(cfcerr.NotAuthorized, "cannot %s: only the relay's owner may", what)
+	}
+	return err
 }
 
-func noNode(ref string) error {
-	return cfcerr.New(cfcerr.NoSuchNode, "cannot find node %s: it does not exist, or you may not see it", ref).With("node", ref)
+// record writes a change into the audit log.
+func (m *Manager) record(c catalog.Caller, e audit.Event) {
+	e.By = c.AuthID
+	m.cfg.Audit.Record(e)
 }
 
-// user is a session of a user, not of a node.
-func user(id route.Identity) bool { return id.Role != wire.RoleNode }
+// isUser matches the sessions of a user, in one realm or (empty) in all.
+func isUser(user, realm string) func(route.Identity) bool {
+	return func(id route.Identity) bool {
+		return id.AuthID == user && id.NodeOID == "" && id.Role != wire.RoleNode && (realm == "" || id.Realm == realm)
+	}
+}
+
+// hide puts another error in the place of one whose text would tell what the
+// caller may not know.
+func hide(err error, kind cfcerr.Kind, instead error) error {
+	if errors.Is(err, cfcerr.Of(kind)) {
+		return instead
+	}
+	return err
+}

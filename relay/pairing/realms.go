@@ -2,7 +2,6 @@ package pairing
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
@@ -12,103 +11,106 @@ import (
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
 	"github.com/google/uuid"
+	"go.uber.org/zap"
 )
 
-func (s *Service) usersStatus(ctx context.Context, c catalog.Caller, _ catalog.None) (catalog.UsersStatus, error) {
-	mine, err := s.Store.Memberships(ctx, c.AuthID)
+func (m *Manager) usersStatus(ctx context.Context, c catalog.Caller, _ catalog.None) (catalog.UsersStatus, error) {
+	in, err := m.cfg.Store.Memberships(ctx, c.AuthID)
 	if err != nil {
 		return catalog.UsersStatus{}, err
 	}
-	out := catalog.UsersStatus{Realm: wire.UsersRealm, Relay: s.Relay, Now: wire.Time(s.Now()), Realms: len(mine)}
-	for realm := range mine {
-		total, online := s.Hub.Count(realm)
-		out.Nodes.Total += total
-		out.Nodes.Online += online
+	s := catalog.UsersStatus{Realm: wire.UsersRealm, Now: wire.Time(m.cfg.Now()), Realms: len(in),
+		Relay: catalog.RelayInfo{ID: m.cfg.RelayID, Version: m.cfg.Version, Started: wire.Time(m.started)}}
+	for realm := range in {
+		total, online := m.cfg.Hub.Count(realm)
+		s.Nodes.Total += total
+		s.Nodes.Online += online
 	}
-	return out, nil
+	return s, nil
 }
 
-func (s *Service) realms(ctx context.Context, c catalog.Caller, _ catalog.None) ([]string, error) {
-	mine, err := s.Store.Memberships(ctx, c.AuthID)
-	return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(mine)))), err
+func (m *Manager) listRealms(ctx context.Context, c catalog.Caller, _ catalog.None) ([]string, error) {
+	in, err := m.cfg.Store.Memberships(ctx, c.AuthID)
+	return sortedKeys(in), err
 }
 
-func (s *Service) realm(ctx context.Context, c catalog.Caller, in catalog.RealmIn) (catalog.RealmInfo, error) {
-	if _, err := s.member(ctx, c, string(in.Name)); err != nil {
-		return catalog.RealmInfo{}, err
-	}
-	return s.realmInfo(ctx, string(in.Name))
-}
-
-func (s *Service) realmInfo(ctx context.Context, name string) (catalog.RealmInfo, error) {
-	r, err := s.Store.Realm(ctx, name)
-	if err != nil {
-		return catalog.RealmInfo{}, err
-	}
-	members, err := s.Store.Members(ctx, name)
-	if err != nil {
-		return catalog.RealmInfo{}, err
-	}
-	out := catalog.RealmInfo{Name: r.Name, OID: r.OID, Created: wire.Time(r.Created), Owner: r.Owner, Members: roleNames(members)}
-	out.Nodes.Total, out.Nodes.Online = s.Hub.Count(name)
-	return out, nil
-}
-
-func roleNames(members map[string]wire.Role) map[string]string {
-	out := map[string]string{}
-	for user, role := range members {
-		out[user] = string(role)
-	}
+// sortedKeys is never null on the wire.
+func sortedKeys[V any](all map[string]V) []string {
+	out := slices.AppendSeq(make([]string, 0, len(all)), maps.Keys(all))
+	slices.Sort(out)
 	return out
 }
 
-func (s *Service) createRealm(ctx context.Context, c catalog.Caller, in catalog.CreateRealmIn) (catalog.RealmInfo, error) {
-	if len(in.Config) > 0 {
-		return catalog.RealmInfo{}, cfcerr.Argument("config", "an empty dict: a realm has no options")
-	}
-	name := string(in.Name)
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	r := store.Realm{Name: name, OID: uuid.NewString(), Created: s.Now(), Owner: c.AuthID}
-	if err := s.Store.CreateRealm(ctx, r); err != nil {
+func (m *Manager) showRealm(ctx context.Context, c catalog.Caller, in catalog.RealmIn) (catalog.RealmInfo, error) {
+	if _, err := m.member(ctx, c, string(in.Name)); err != nil {
 		return catalog.RealmInfo{}, err
 	}
-	if err := s.Hub.AddRealm(name); err != nil {
-		_, undo := s.Store.DeleteRealm(context.WithoutCancel(ctx), name, true)
-		return catalog.RealmInfo{}, errors.Join(err, undo)
-	}
-	s.Audit.Record(audit.Event{Event: audit.RealmCreated, By: c.AuthID, Realm: name, OID: r.OID})
-	return s.realmInfo(ctx, name)
+	return m.realmInfo(ctx, string(in.Name))
 }
 
-func (s *Service) deleteRealm(ctx context.Context, c catalog.Caller, in catalog.DeleteRealmIn) (catalog.RealmDeleted, error) {
-	name := string(in.Name)
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if err := s.owner(ctx, c, name, "delete realm "+name); err != nil {
-		return catalog.RealmDeleted{}, err
-	}
-	nodes, err := s.Store.DeleteRealm(ctx, name, in.Cascade)
+func (m *Manager) realmInfo(ctx context.Context, name string) (catalog.RealmInfo, error) {
+	r, err := m.cfg.Store.Realm(ctx, name)
 	if err != nil {
-		return catalog.RealmDeleted{}, err
+		return catalog.RealmInfo{}, hide(err, cfcerr.NoSuchRealm, noSuchRealm(name))
 	}
-	s.Hub.RemoveRealm(name, wire.CloseRealmDeleted)
-	s.Audit.Record(audit.Event{Event: audit.RealmDeleted, By: c.AuthID, Realm: name})
-	out := catalog.RealmDeleted{Name: name, Deleted: wire.Time(s.Now()), Unpaired: []string{}}
-	for _, n := range nodes {
-		s.Audit.Record(audit.Event{Event: audit.NodeUnpaired, By: c.AuthID, Realm: name, Node: n.ID, OID: n.OID, Key: n.Pubkey})
-		out.Unpaired = append(out.Unpaired, n.OID)
+	members, err := m.members(ctx, name)
+	if err != nil {
+		return catalog.RealmInfo{}, err
 	}
-	slices.Sort(out.Unpaired)
+	out := catalog.RealmInfo{Name: r.Name, OID: r.OID, Created: wire.Time(r.Created), Owner: r.Owner, Members: members}
+	out.Nodes.Total, out.Nodes.Online = m.cfg.Hub.Count(name)
 	return out, nil
 }
 
-func (s *Service) realmStatus(ctx context.Context, c catalog.Caller, _ catalog.None) (catalog.RealmStatus, error) {
-	r, err := s.Store.Realm(ctx, c.Realm)
+func (m *Manager) createRealm(ctx context.Context, c catalog.Caller, in catalog.CreateRealmIn) (catalog.RealmInfo, error) {
+	if len(in.Config) > 0 {
+		return catalog.RealmInfo{}, cfcerr.Argument("config."+sortedKeys(in.Config)[0], "nothing: config is reserved and must be empty")
+	}
+	return changed(ctx, m, func() (catalog.RealmInfo, error) {
+		r := store.Realm{Name: string(in.Name), OID: uuid.NewString(), Created: m.cfg.Now(), Owner: c.AuthID}
+		if err := m.cfg.Store.CreateRealm(ctx, r); err != nil {
+			return catalog.RealmInfo{}, err
+		}
+		if err := m.cfg.Hub.AddRealm(r.Name); err != nil {
+			if _, undo := m.cfg.Store.DeleteRealm(context.WithoutCancel(ctx), r.Name, false); undo != nil {
+				m.cfg.Log.Error("realm neither started nor taken back; it starts with the relay", zap.String("realm", r.Name), zap.Error(undo))
+			}
+			return catalog.RealmInfo{}, err
+		}
+		m.record(c, audit.Event{Event: audit.RealmCreated, Realm: r.Name, OID: r.OID})
+		return m.realmInfo(ctx, r.Name)
+	})
+}
+
+func (m *Manager) deleteRealm(ctx context.Context, c catalog.Caller, in catalog.DeleteRealmIn) (catalog.RealmDeleted, error) {
+	name := string(in.Name)
+	return changed(ctx, m, func() (catalog.RealmDeleted, error) {
+		if err := m.owns(ctx, c, name, "delete the realm"); err != nil {
+			return catalog.RealmDeleted{}, err
+		}
+		freed, err := m.cfg.Store.DeleteRealm(ctx, name, in.Cascade)
+		if err != nil {
+			return catalog.RealmDeleted{}, err
+		}
+		m.cfg.Hub.RemoveRealm(name, wire.CloseRealmDeleted)
+		out := catalog.RealmDeleted{Name: name, Deleted: wire.Time(m.cfg.Now()), Unpaired: []string{}}
+		for _, n := range freed {
+			out.Unpaired = append(out.Unpaired, n.OID)
+			m.record(c, audit.Event{Event: audit.NodeUnpaired, Realm: name, Node: n.ID, OID: n.OID, Key: n.Pubkey, Reason: "realm deleted"})
+		}
+		slices.Sort(out.Unpaired)
+		m.record(c, audit.Event{Event: audit.RealmDeleted, Realm: name})
+		return out, nil
+	})
+}
+
+func (m *Manager) realmStatus(ctx context.Context, c catalog.Caller, _ catalog.None) (catalog.RealmStatus, error) {
+	r, err := m.cfg.Store.Realm(ctx, c.Realm)
 	if err != nil {
 		return catalog.RealmStatus{}, err
 	}
-	total, online := s.Hub.Count(c.Realm)
-	return catalog.RealmStatus{Realm: r.Name, OID: r.OID, Created: wire.Time(r.Created), Now: wire.Time(s.Now()),
-		Nodes: catalog.RealmNodeCount{Total: total, Online: online, Offline: total - online}}, nil
+	s := catalog.RealmStatus{Realm: r.Name, OID: r.OID, Created: wire.Time(r.Created), Now: wire.Time(m.cfg.Now())}
+	s.Nodes.Total, s.Nodes.Online = m.cfg.Hub.Count(r.Name)
+	s.Nodes.Offline = s.Nodes.Total - s.Nodes.Online
+	return s, nil
 }
