@@ -73,7 +73,7 @@ func TestQuestionsAreAnswered(t *testing.T) {
 	if s, err := c.Status(t.Context()); err != nil || s.Agent.Version != "1.2.3" {
 		t.Errorf("status %+v, %v", s, err)
 	}
-	want := state.Request{URL: "wss://relay.example", Token: "cfcn_x", NodeID: "n", Pin: "p", CAFile: "c", Unbound: true, PlainText: true, Replace: true}
+	want := state.Request{URL: "wss://relay.example", Token: "cfcn_x", NodeID: "n", Pin: "p", CAFile: "c", Unbound: true, Replace: true}
 	if p, err := c.Pair(t.Context(), want); err != nil || p.NodeID != "node1" || a.got != want {
 		t.Errorf("pair %+v, %v; the agent got %+v", p, err, a.got)
 	}

@@ -12,7 +12,9 @@ type Status struct {
 	Pairing *state.Pairing       `json:"pairing"` // null where there is none
 	Uplink  uplink.Status        `json:"uplink"`
 	Node    catalog.AttachedInfo `json:"node"`
-	Policy  PolicyStatus         `json:"policy"`
+	// Process is the node's, where the agent supervises it.
+	Process *ProcessStatus `json:"process"`
+	Policy  PolicyStatus   `json:"policy"`
 	// Faults are what is wrong and needs a person.
 	Faults []string `json:"faults"`
 }
@@ -32,4 +34,14 @@ type AgentStatus struct {
 type PolicyStatus struct {
 	Path  string `json:"path"`
 	Error string `json:"error,omitempty"` // set: only reading is allowed
+}
+
+// ProcessStatus is the process of a supervised node.
+type ProcessStatus struct {
+	State    string `json:"state"` // running, waiting (to be started again), stopped
+	PID      int    `json:"pid"`
+	Since    string `json:"since"`
+	Adopted  bool   `json:"adopted"` // ran before this agent did
+	Restarts int    `json:"restarts"`
+	LastEnd  string `json:"last_end"` // how it ended the last time, or why it could not be started
 }

@@ -20,11 +20,10 @@ type Request struct {
 	Token string `json:"token,omitempty"`
 	// NodeID is the wished name, where the token leaves it open; by default the
 	// relay takes the host's.
-	NodeID    string `json:"node_id,omitempty"`
-	Pin       string `json:"pin,omitempty"`
-	CAFile    string `json:"ca_file,omitempty"`
-	Unbound   bool   `json:"unbound,omitempty"`
-	PlainText bool   `json:"plain_text,omitempty"`
+	NodeID  string `json:"node_id,omitempty"`
+	Pin     string `json:"pin,omitempty"`
+	CAFile  string `json:"ca_file,omitempty"`
+	Unbound bool   `json:"unbound,omitempty"`
 	// Replace gives an existing pairing up.
 	Replace bool `json:"replace,omitempty"`
 }
@@ -96,7 +95,7 @@ func (d *Dir) Pair(ctx context.Context, r Request, claim Claim) (*Pairing, error
 		return nil, err
 	}
 	p := Pairing{Version: version, Relay: u.String(), Realm: g.Realm, NodeID: g.NodeID, OID: g.OID, Pubkey: k.Public(), Pin: r.Pin, CAFile: r.CAFile,
-		Unbound: r.Unbound, PlainText: r.PlainText, Paired: wire.Time(time.Now())}
+		Unbound: r.Unbound, Paired: wire.Time(time.Now())}
 	if err := d.Save(p); err != nil {
 		return nil, fmt.Errorf("the relay has paired this node, but that cannot be kept (pair again when it can): %w", err)
 	}
@@ -109,7 +108,7 @@ func LogIn(agent wamp.Dict) Claim {
 	return func(ctx context.Context, r Request, k identity.Key) (Granted, error) {
 		s, err := session.Join(ctx, session.Config{
 			URL: r.URL, Role: wire.RoleNode, Key: k, Token: r.Token, NodeID: r.NodeID, Pin: r.Pin, CAFile: r.CAFile,
-			Unbound: r.Unbound, PlainText: r.PlainText, Extra: wamp.Dict{"agent": agent},
+			Unbound: r.Unbound, Extra: wamp.Dict{"agent": agent},
 		})
 		if err != nil {
 			return Granted{}, err

@@ -39,17 +39,16 @@ const version = 1
 
 // Pairing is with whom the agent is paired, and as what.
 type Pairing struct {
-	Version   int    `json:"version"`
-	Relay     string `json:"relay"` // URL
-	Realm     string `json:"realm"`
-	NodeID    string `json:"node_id"`
-	OID       string `json:"oid"`
-	Pubkey    string `json:"pubkey"`
-	Pin       string `json:"pin,omitempty"`
-	CAFile    string `json:"ca_file,omitempty"`
-	Unbound   bool   `json:"unbound,omitempty"`
-	PlainText bool   `json:"plain_text,omitempty"`
-	Paired    string `json:"paired"`
+	Version int    `json:"version"`
+	Relay   string `json:"relay"` // URL
+	Realm   string `json:"realm"`
+	NodeID  string `json:"node_id"`
+	OID     string `json:"oid"`
+	Pubkey  string `json:"pubkey"`
+	Pin     string `json:"pin,omitempty"`
+	CAFile  string `json:"ca_file,omitempty"`
+	Unbound bool   `json:"unbound,omitempty"`
+	Paired  string `json:"paired"`
 }
 
 func (p Pairing) check() error {

@@ -27,15 +27,14 @@ const (
 
 // Identity is what a paired agent logs in with.
 type Identity struct {
-	URL       string
-	Realm     string
-	NodeID    string // as of the last log-in; the relay's word counts
-	OID       string
-	Key       identity.Key
-	Pin       string
-	CAFile    string
-	Unbound   bool
-	PlainText bool
+	URL     string
+	Realm   string
+	NodeID  string // as of the last log-in; the relay's word counts
+	OID     string
+	Key     identity.Key
+	Pin     string
+	CAFile  string
+	Unbound bool
 }
 
 // claim is a first log-in, with its token, and who waits for its outcome.
@@ -176,6 +175,16 @@ func (u *Uplink) NodeID() string {
 		return ""
 	}
 	return u.identity.NodeID
+}
+
+// Realm is the management realm, empty where it is not paired.
+func (u *Uplink) Realm() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.identity == nil {
+		return ""
+	}
+	return u.identity.Realm
 }
 
 // Boot is the id of this run, which every event carries.
@@ -330,7 +339,7 @@ func (u *Uplink) sessionConfig(id Identity) session.Config {
 		info["node"] = wamp.Dict{"kind": a.Kind, "version": a.Version, "attached": a.Attached, "since": a.Since, "reason": a.Reason}
 	}
 	return session.Config{
-		URL: id.URL, Role: wire.RoleNode, Key: id.Key, Pin: id.Pin, CAFile: id.CAFile, Unbound: id.Unbound, PlainText: id.PlainText,
+		URL: id.URL, Role: wire.RoleNode, Key: id.Key, Pin: id.Pin, CAFile: id.CAFile, Unbound: id.Unbound,
 		Extra: wamp.Dict{"agent": info}, Ping: pingEvery, MaxInvocations: maxCalls, Log: u.log,
 	}
 }

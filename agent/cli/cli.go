@@ -1,0 +1,174 @@
+// Package cli is the agent's command line: run, pair, unpair, status, key,
+// check-config and version.
+//
+// The commands talk with the running agent over its control socket and, where
+// none runs, work on its directory themselves. A token never stands on a
+// command line, where every user of the host could read it: it comes from a
+// file, the environment (CFC_TOKEN), the terminal without echo, or standard
+// input.
+//
+// Exit codes: 0; 1 for a failure on this host; 2 for a wrong command line or
+// configuration; and those of cfcerr's table for what a relay refuses.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"fabric.center/cfc/agent/daemon"
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/config"
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// App is where the commands read and write, so that tests can look.
+type App struct {
+	Version  string
+	In       *os.File
+	Out, Err io.Writer
+	Environ  []string
+}
+
+// Main runs one command line and gives its exit code.
+func (a *App) Main(ctx context.Context, args []string) int {
+	root := a.command()
+	root.SetArgs(args)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(a.Err, "cfc-agent:", withoutTokens(err.Error(), args))
+	return exitCode(err)
+}
+
+// withoutTokens takes out of an error what a person gave away by mistake.
+func withoutTokens(text string, args []string) string {
+	for _, arg := range args {
+		if looksLikeToken(arg) {
+			text = strings.ReplaceAll(text, arg, "…")
+		}
+	}
+	return text
+}
+
+// failure is an error of the work, not of the command line.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure{err}
+}
+
+func exitCode(err error) int {
+	var e *cfcerr.Error
+	var f failure
+	switch {
+	case !errors.As(err, &f):
+		return exitUsage
+	case errors.As(err, &e) && e.Kind.Exit() != 0:
+		return e.Kind.Exit()
+	}
+	return exitFailure
+}
+
+func (a *App) command() *cobra.Command {
+	root := &cobra.Command{Use: "cfc-agent", Short: "The agent of Crossbar.io Fabric Center, beside one node", Version: a.Version,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs, CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true}}
+	root.AddCommand(a.run(), a.pair(), a.unpair(), a.status(), a.key(), a.checkConfig(), a.printVersion())
+	return root
+}
+
+const fileVariable = daemon.EnvPrefix + "CONFIG"
+
+// configured adds the flags of the configuration, or those of them that are
+// named, and gives the function that loads it once they are parsed.
+func (a *App) configured(cmd *cobra.Command, only ...string) func() (daemon.Config, error) {
+	file := cmd.Flags().String("config", "", "configuration file (default "+daemon.DefaultFile+", or "+fileVariable+")")
+	all := &cobra.Command{}
+	config.AddFlags(all.Flags(), daemon.Config{})
+	if len(only) == 0 {
+		cmd.Flags().AddFlagSet(all.Flags())
+	}
+	for _, name := range only {
+		cmd.Flags().AddFlag(all.Flags().Lookup(name))
+	}
+	return func() (daemon.Config, error) {
+		s := config.Sources{File: *file, EnvPrefix: daemon.EnvPrefix, Environ: a.Environ, KnownEnv: []string{fileVariable}, Flags: cmd.Flags()}
+		if s.File == "" {
+			s.File = a.env(fileVariable)
+		}
+		if s.File == "" {
+			s.File, s.Optional = daemon.DefaultFile, true
+		}
+		c := daemon.Config{Version: a.Version}
+		return c, config.Load(&c, s)
+	}
+}
+
+func (a *App) env(name string) string {
+	for _, kv := range a.Environ {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func (a *App) run() *cobra.Command {
+	cmd := &cobra.Command{Use: "run", Short: "Run the agent until told to stop; SIGHUP reads policy and pairing again", Args: cobra.NoArgs}
+	load := a.configured(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := load()
+		if err != nil {
+			return err
+		}
+		log, err := daemon.NewLog(c.Log, a.Err)
+		if err != nil {
+			return err
+		}
+		reload := make(chan os.Signal, 1)
+		signal.Notify(reload, syscall.SIGHUP)
+		defer signal.Stop(reload)
+		return failed(daemon.Run(cmd.Context(), c, reload, log))
+	}
+	return cmd
+}
+
+func (a *App) checkConfig() *cobra.Command {
+	cmd := &cobra.Command{Use: "check-config", Short: "Say what is wrong with the configuration, and do nothing else", Args: cobra.NoArgs}
+	load := a.configured(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		c, err := load()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.Out, "the configuration is good: data in %s, the node dials %s\n", c.Data, c.Node.Listen)
+		return nil
+	}
+	return cmd
+}
+
+func (a *App) printVersion() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		fmt.Fprintln(a.Out, a.Version)
+		return nil
+	}}
+}

@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+const (
+	tokenVariable = "CFC_TOKEN"
+	longestToken  = 256
+)
+
+// onCommandLine is what somebody hears who gives the token away.
+var onCommandLine = errors.New("a token is not taken from the command line, where every user of this host can read it (and the shell keeps it): " +
+	"use --token-file, " + tokenVariable + ", standard input, or type it when asked; if it was a real one, revoke it")
+
+// token reads the one-time token: from the file that was named, the
+// environment, the terminal or standard input.
+func (a *App) token(file string) (string, error) {
+	switch {
+	case file != "":
+		return tokenFile(file)
+	case a.env(tokenVariable) != "":
+		return strings.TrimSpace(a.env(tokenVariable)), nil
+	case term.IsTerminal(int(a.In.Fd())):
+		fmt.Fprint(a.Err, "Token: ")
+		b, err := term.ReadPassword(int(a.In.Fd()))
+		fmt.Fprintln(a.Err)
+		if err != nil {
+			return "", fmt.Errorf("cannot read the token: %w", err)
+		}
+		return given(string(b))
+	}
+	line, err := bufio.NewReader(io.LimitReader(a.In, longestToken)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("cannot read the token: %w", err)
+	}
+	return given(line)
+}
+
+func tokenFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the token: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, longestToken))
+	if err != nil {
+		return "", fmt.Errorf("cannot read the token: %w", err)
+	}
+	return given(string(b))
+}
+
+func given(s string) (string, error) {
+	if s = strings.TrimSpace(s); s == "" {
+		return "", errors.New("no token given: it comes from --token-file, " + tokenVariable + ", the terminal or standard input; " +
+			"--no-token is for a key that the relay knows already")
+	}
+	return s, nil
+}
