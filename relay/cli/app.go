@@ -114,10 +114,17 @@ func words(names ...string) cobra.PositionalArgs {
 			return usagef("%s is missing", names[len(args)])
 		}
 		if len(args) > len(names) {
-			return usagef("%q is one argument too many", args[len(names)])
+			return tooMany(args[len(names)])
 		}
 		return nil
 	}
+}
+
+func tooMany(arg string) error {
+	if _, err := wire.ParseToken(arg); err == nil {
+		return usagef("a token is never given as an argument, which others on this machine can read: use a file, %s or the terminal", envToken)
+	}
+	return usagef("%q is one argument too many", arg)
 }
 
 func (a *app) setting(flag, env string) string {

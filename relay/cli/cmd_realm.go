@@ -102,7 +102,14 @@ func (a *app) useRealm(ctx context.Context, name string) error {
 	if p.Name == "" {
 		return usagef("there is no context to keep the realm in: log in first")
 	}
-	return one(ctx, a, p, catalog.GetManagementRealm, func(catalog.RealmInfo) error { return a.storeRealm(p, name) }, name)
+	if err := one(ctx, a, p, catalog.GetManagementRealm, func(catalog.RealmInfo) error { return nil }, name); err != nil {
+		return err
+	}
+	if err := a.storeRealm(p, name); err != nil || a.flags.json {
+		return err
+	}
+	_, err = fmt.Fprintf(a.Stdout, "Context %s uses realm %s.\n", p.Name, name)
+	return err
 }
 
 func (a *app) storeRealm(p place, name string) error {

@@ -73,11 +73,11 @@ func (o *tokenOptions) make(a *app, p place, purpose wire.Purpose, options map[s
 			_, err := fmt.Fprintln(a.Stdout, clean(t.Token))
 			return err
 		}
-		what := string(purpose)
+		what := map[wire.Purpose]string{wire.ForNode: "Token for a node", wire.ForUser: "Token for a user", wire.ForTicket: "Ticket for scripts"}[purpose]
 		if realm, ok := options["realm"].(string); ok {
 			what += " of realm " + realm
 		}
-		_, err := fmt.Fprintf(a.Stdout, "Token for a %s, valid until %s. It is shown this once:\n\n  %s\n\n%s",
+		_, err := fmt.Fprintf(a.Stdout, "%s, valid until %s. It is shown this once:\n\n  %s\n\n%s",
 			what, clean(t.Expires), clean(t.Token), instruction(purpose, p, t.Pin))
 		return err
 	}, string(purpose), options)

@@ -49,15 +49,15 @@ type store struct {
 // openStore reads the contexts below dir strictly; where there is no file yet
 // the store is empty.
 func openStore(dir string) (*store, error) {
-	s := &store{Version: storeVersion, dir: dir}
 	path := filepath.Join(dir, storeFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+		return &store{Version: storeVersion, dir: dir}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read contexts: %w", err)
 	}
+	s := &store{dir: dir}
 	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(s); err != nil {
 		return nil, fmt.Errorf("cannot read contexts %s: %s", path, firstLine(err))
 	}

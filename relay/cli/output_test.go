@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+func TestPlain(t *testing.T) {
+	in := wamp.Dict{"a": wamp.List{map[any]any{1: "x"}, []byte{1}}, "b": map[string]string{"c": "d"}, "e": nil}
+	want := map[string]any{"a": []any{map[string]any{"1": "x"}, []byte{1}}, "b": map[string]any{"c": "d"}, "e": nil}
+	if got := plain(in); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %#v", got)
+	}
+}
+
+func TestCell(t *testing.T) {
+	for _, tt := range []struct {
+		v    any
+		want string
+	}{
+		{nil, "-"}, {"", "-"}, {"a", "a"}, {true, "true"}, {int64(-1), "-1"}, {uint64(1 << 60), "1152921504606846976"},
+		{1.0, "1"}, {123456789.5, "123456789.5"}, {1e21, "1000000000000000000000"}, {[]byte{0xab}, "ab"},
+		{[]any{}, "-"}, {[]any{"a", nil, 1}, "a, -, 1"}, {[]any{[]any{1}}, "[[1]]"}, {map[string]any{}, "-"}, {map[string]any{"a": "<b>"}, `{"a":"\u003cb\u003e"}`},
+		{"two\nlines\t\x00\x1b[31m", `two\nlines\t\x00\x1b[31m`}, {"\u202eabc\u0085", `\u202eabc\u0085`}, {"ok \xff", "ok \ufffd"}, {"größe 日本", "größe 日本"},
+	} {
+		if got := cell(tt.v); got != tt.want {
+			t.Errorf("%#v: got %q, want %q", tt.v, got, tt.want)
+		}
+	}
+}
+
+func TestTableIsAligned(t *testing.T) {
+	tab := table{head: []string{"A", "LONG"}}
+	tab.add("größe", "x")
+	tab.add("b", "")
+	var b strings.Builder
+	if err := tab.write(&b); err != nil || b.String() != "A      LONG\ngröße  x\nb      \n" {
+		t.Errorf("%v, %q", err, b.String())
+	}
+}
+
+func TestKeysFollowTheType(t *testing.T) {
+	type row struct {
+		Z string `json:"z"`
+		A string `json:"a,omitempty"`
+	}
+	d := map[string]any{"a": 1, "b": 1, "z": 1, "id": 1}
+	if got := keys(d, reflect.TypeFor[row]()); !reflect.DeepEqual(got, []string{"z", "a", "id", "b"}) {
+		t.Errorf("typed: %v", got)
+	}
+	if got := keys(d, nil); !reflect.DeepEqual(got, []string{"id", "a", "b", "z"}) {
+		t.Errorf("untyped: %v", got)
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestOutputThatFailsIsAFailure(t *testing.T) {
+	for _, line := range []string{"node ls", "node show n1", "node get-workers n1", "status", "context ls", "realm ls", "token create node", "node show n1 --json"} {
+		r := newRig(t)
+		r.answers = answersOfAll()
+		var errs strings.Builder
+		if exit := r.program(brokenPipe{}, &errs).Run(t.Context(), strings.Fields(line)); exit != exitLocal || !strings.Contains(errs.String(), "broken pipe") {
+			t.Errorf("cfc %s: exit %d, %s", line, exit, errs.String())
+		}
+	}
+}
