@@ -24,13 +24,13 @@ func newPair(t *testing.T, name string) pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sign(t, name, key)
+	return sign(t, name, key, 30*24*time.Hour)
 }
 
-func sign(t *testing.T, name string, key *ecdsa.PrivateKey) pair {
+func sign(t *testing.T, name string, key *ecdsa.PrivateKey, lifetime time.Duration) pair {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(30 * 24 * time.Hour), DNSNames: []string{name, "localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(lifetime), DNSNames: []string{name, "localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}, &x509.Certificate{Subject: pkix.Name{CommonName: name}, SerialNumber: big.NewInt(1)}, key.Public(), key)
 	if err != nil {

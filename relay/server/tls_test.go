@@ -51,10 +51,10 @@ func TestPinStaysWithTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := certificateFiles(t)
-	sign(t, "old", key).save(t, at)
+	sign(t, "old", key, 30*24*time.Hour).save(t, at)
 	c, _ := watched(t, at)
 	first := c.pin()
-	sign(t, "renewed", key).save(t, at)
+	sign(t, "renewed", key, 60*24*time.Hour).save(t, at)
 	until(t, "the renewed certificate is used", func() bool { return c.leaf().DNSNames[0] == "renewed" })
 	if c.pin() != first || !strings.HasPrefix(first, "sha256:") || len(first) != 71 {
 		t.Errorf("pin was %s and is %s", first, c.pin())
