@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -54,12 +56,12 @@ func Dial(ctx context.Context, rawURL string, o DialOptions) (*Conn, error) {
 	}
 	nc, err := connect(ctx, u, o)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %s: %w", u.Host, err)
+		return nil, fmt.Errorf("cannot connect to %s: %w", u.Host, cause(ctx, err))
 	}
 	ws, err := handshake(ctx, u, nc, offer, o.Header)
 	if err != nil {
 		nc.Close()
-		return nil, fmt.Errorf("cannot connect to %s: %w", u.Host, err)
+		return nil, fmt.Errorf("cannot connect to %s: %w", u.Host, cause(ctx, err))
 	}
 	f := choose([]string{ws.Subprotocol()})
 	if f == nil {
@@ -67,6 +69,17 @@ func Dial(ctx context.Context, rawURL string, o DialOptions) (*Conn, error) {
 		return nil, fmt.Errorf("cannot connect to %s: it speaks no WAMP that is known here", u.Host)
 	}
 	return newConn(ws, nc, f, true, Options{PingInterval: o.PingInterval, Queue: orDefault(o.Queue, 64)}.withDefaults()), nil
+}
+
+// cause is err, or why ctx ended if that is behind it.
+func cause(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded): // a moment before ctx itself
+		return context.DeadlineExceeded
+	}
+	return err
 }
 
 // handshake upgrades nc. The library is told the address in plain text since
@@ -142,10 +155,14 @@ func throughProxy(ctx context.Context, u *url.URL, address string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	var d net.Dialer
 	if proxy == nil {
+		var d net.Dialer
 		return d.DialContext(ctx, "tcp", address)
 	}
+	return dialVia(ctx, proxy, address)
+}
+
+func dialVia(ctx context.Context, proxy *url.URL, address string) (net.Conn, error) {
 	if proxy.Scheme != "http" {
 		return nil, fmt.Errorf("proxy %s: only http proxies are supported", proxy.Redacted())
 	}
@@ -153,6 +170,7 @@ func throughProxy(ctx context.Context, u *url.URL, address string) (net.Conn, er
 	if proxy.Port() == "" {
 		host = net.JoinHostPort(proxy.Hostname(), "80")
 	}
+	var d net.Dialer
 	nc, err := d.DialContext(ctx, "tcp", host)
 	if err != nil {
 		return nil, fmt.Errorf("proxy %s: %w", host, err)

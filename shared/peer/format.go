@@ -112,7 +112,10 @@ func (f *format) open(b []byte, nesting int, e *envelope) error {
 	case n < 2 || n > len(e.part) || e.part[0].kind != kindInt:
 		return errList
 	}
-	typ, _ := f.scan.uint(e.bytes(0))
+	typ, ok := f.scan.uint(e.bytes(0))
+	if !ok {
+		return errList
+	}
 	e.typ, e.n = wamp.MessageType(min(typ, 1000)), n
 	shape, ok := shapes[e.typ]
 	if !ok {

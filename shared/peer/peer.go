@@ -141,8 +141,8 @@ type state uint8
 
 const (
 	open      state = iota
+	draining        // ending: what stands in Send is still taken
 	finishing       // what is queued still goes out, nothing more is taken
-	draining        // as finishing, but what stands in Send is still taken
 	dead
 )
 

@@ -94,9 +94,14 @@ func (cborScanner) skip(b []byte, at, nesting int) (int, itemKind, error) {
 				err, complete = s.push(l), false
 			}
 		case 6:
-			if at >= len(b) {
+			switch {
+			case at >= len(b):
 				err = errShort
-			} else {
+			case s.n >= s.max:
+				err = errNesting
+			case arg <= cborKnownTags:
+				at, err = cborKnown(b, start, at)
+			default:
 				err, complete = s.push(level{left: 1}), false
 			}
 		case 7:
@@ -141,6 +146,26 @@ func cborString(b []byte, at int, n uint64, endless bool, major byte) (int, erro
 			return at, nil
 		}
 	}
+}
+
+// cborKnownTags are times, big numbers and fractions, 0 to 5. Decoders make
+// something of them and fail where they cannot, so that only a trial tells.
+const cborKnownTags = 5
+
+// cborKnown is the end of such an item, whose content is at b[at:]: a scalar
+// or a list of scalars.
+func cborKnown(b []byte, start, at int) (int, error) {
+	if b[at]>>5 == 6 {
+		return 0, errItem
+	}
+	end, _, err := cborScanner{}.skip(b, at, 1)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := cborFormat.value(b[start:end]); err != nil {
+		return 0, errItem
+	}
+	return end, nil
 }
 
 func cborSimple(b []byte) (itemKind, error) {

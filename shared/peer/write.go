@@ -47,7 +47,7 @@ func recycle(b *[]byte) {
 // error other than ErrClosed and ErrSlow means that m cannot be encoded, and
 // leaves the connection as it is.
 func (c *Conn) Write(m wamp.Message) error {
-	if err := c.queue(m, false); err != nil {
+	if err := c.queue(m, open, open); err != nil {
 		return err
 	}
 	c.flush()
@@ -58,7 +58,7 @@ func (c *Conn) Write(m wamp.Message) error {
 // one has handled all that it has received so far, together with what else it
 // causes to be written. Only for use in the handler of via.
 func (c *Conn) WriteFor(via *Conn, m wamp.Message) error {
-	if err := c.queue(m, false); err != nil {
+	if err := c.queue(m, open, open); err != nil {
 		return err
 	}
 	if via == nil || len(via.batch) >= 64 {
@@ -83,8 +83,9 @@ func (c *Conn) flushBatch() {
 	c.batch = c.batch[:0]
 }
 
-// queue encodes m into the queue; nothing comes behind the last.
-func (c *Conn) queue(m wamp.Message, last bool) error {
+// queue encodes m into the queue of a connection that is in state upTo at
+// most, and then is in state then at least.
+func (c *Conn) queue(m wamp.Message, upTo, then state) error {
 	buf := buffers.Get().(*[]byte)
 	defer recycle(buf)
 	head, rest, err := c.format.encode((*buf)[:0], m)
@@ -92,7 +93,7 @@ func (c *Conn) queue(m wamp.Message, last bool) error {
 		return err
 	}
 	*buf = head
-	return c.put(c.opcode(), head, rest, last)
+	return c.put(c.opcode(), head, rest, upTo, then)
 }
 
 func (c *Conn) opcode() byte {
@@ -103,9 +104,9 @@ func (c *Conn) opcode() byte {
 }
 
 // put appends one frame.
-func (c *Conn) put(opcode byte, head []byte, rest tail, last bool) error {
+func (c *Conn) put(opcode byte, head []byte, rest tail, upTo, then state) error {
 	c.mu.Lock()
-	if c.state != open && c.state != draining {
+	if c.state > upTo {
 		c.mu.Unlock()
 		return ErrClosed
 	}
@@ -119,9 +120,7 @@ func (c *Conn) put(opcode byte, head []byte, rest tail, last bool) error {
 		return ErrSlow
 	}
 	c.out.append(opcode, c.client, head, rest)
-	if last {
-		c.state = finishing
-	}
+	c.state = max(c.state, then)
 	c.mu.Unlock()
 	return nil
 }
@@ -303,7 +302,7 @@ func (c *Conn) pass(m wamp.Message) {
 	if _, ok := m.(*wamp.Welcome); ok {
 		c.Welcomed()
 	}
-	_ = c.queue(m, false) // what cannot be encoded is a defect of the sender; the connection lives on
+	_ = c.queue(m, draining, open) // what cannot be encoded is a defect of the sender; the connection lives on
 }
 
 // Close ends the connection after what is queued and what stands in Send, as
@@ -318,7 +317,7 @@ func (c *Conn) Close() {
 func (c *Conn) Finish(m wamp.Message) { c.finish(m, ReasonClosed) }
 
 func (c *Conn) finish(m wamp.Message, reason string) {
-	_ = c.queue(m, true)
+	_ = c.queue(m, draining, finishing)
 	c.end(reason, finishing)
 	c.release.Do(func() { close(c.released) })
 }

@@ -1,0 +1,549 @@
+package peer_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fabric.center/cfc/shared/peer"
+	"github.com/gammazero/nexus/v3/wamp"
+	"github.com/gorilla/websocket"
+)
+
+// stranger is a far side without any of our code above the WebSocket.
+func stranger(t *testing.T, o peer.Options, protocols ...string) (*peer.Conn, *websocket.Conn) {
+	t.Helper()
+	conns := make(chan *peer.Conn, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := peer.Upgrade(w, r, o); err == nil {
+			conns <- c
+		}
+	}))
+	t.Cleanup(srv.Close)
+	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: 5 * time.Second}
+	ws, _, err := d.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := wait(t, conns, "connection")
+	t.Cleanup(func() {
+		ws.Close()
+		c.Close()
+		wait(t, c.Done(), "end")
+	})
+	return c, ws
+}
+
+func TestSubprotocol(t *testing.T) {
+	c, ws := stranger(t, peer.Options{}, "wamp.3", "wamp.2.json", "wamp.2.cbor")
+	if c.Serializer() != "json" || ws.Subprotocol() != "wamp.2.json" {
+		t.Errorf("of json before cbor %s was chosen", c.Serializer())
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := peer.Upgrade(w, r, peer.Options{}); err == nil {
+			t.Error("accepted")
+		}
+	}))
+	defer srv.Close()
+	url := "ws" + strings.TrimPrefix(srv.URL, "http")
+	for _, p := range [][]string{nil, {"wamp.2.json.batched"}, {"chat"}} {
+		d := websocket.Dialer{Subprotocols: p}
+		if _, resp, err := d.Dial(url, nil); err == nil || resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%v: %v", p, err)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	hello := func(n int) []byte { return []byte(`[1,"` + strings.Repeat("r", n-9) + `",{}]`) }
+	deep := func(n int) []byte {
+		return []byte(`[1,"r",{"a":` + strings.Repeat("[", n-2) + strings.Repeat("]", n-2) + `}]`)
+	}
+	for _, c := range []struct {
+		name     string
+		welcomed bool
+		frame    []byte
+		want     string // what comes back; empty: it is taken
+	}{
+		{"16 KiB before", false, hello(peer.MaxHandshake), ""},
+		{"more before", false, hello(peer.MaxHandshake + 1), "close 1009"},
+		{"nesting 16 before", false, deep(16), ""},
+		{"nesting 17 before", false, deep(17), "nested too deeply"},
+		{"16 MiB after", true, hello(peer.MaxMessage), ""},
+		{"more after", true, hello(peer.MaxMessage + 1), "close 1009"},
+		{"nesting 64 after", true, deep(64), ""},
+		{"nesting 65 after", true, deep(65), "nested too deeply"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn, ws := stranger(t, peer.Options{}, "wamp.2.json")
+			if c.welcomed {
+				conn.Welcomed()
+			}
+			if err := ws.WriteMessage(websocket.TextMessage, c.frame); err != nil && c.want == "" {
+				t.Fatal(err)
+			}
+			if c.want == "" {
+				if m := wait(t, conn.Recv(), "message"); m == nil {
+					t.Errorf("refused: %s", conn.Reason())
+				}
+				return
+			}
+			_, b, err := ws.ReadMessage()
+			if got := fmt.Sprint(string(b), err); !strings.Contains(got, c.want) {
+				t.Errorf("got %s", got)
+			}
+			ws.Close()
+			wait(t, conn.Done(), "end")
+			if conn.Reason() != peer.ReasonViolation {
+				t.Errorf("reason %s", conn.Reason())
+			}
+		})
+	}
+}
+
+func TestViolations(t *testing.T) {
+	for _, c := range []struct {
+		name, protocol string
+		kind           int
+		frame          string
+	}{
+		{"text where bytes are due", "wamp.2.cbor", websocket.TextMessage, "\x83\x01\x61r\xa0"},
+		{"bytes where text is due", "wamp.2.json", websocket.BinaryMessage, `[1,"r",{}]`},
+		{"garbage", "wamp.2.msgpack", websocket.BinaryMessage, "\xc1\xc1"},
+		{"no WAMP", "wamp.2.json", websocket.TextMessage, `{"hello":1}`},
+		{"an empty frame", "wamp.2.cbor", websocket.BinaryMessage, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn, ws := stranger(t, peer.Options{}, c.protocol)
+			if err := ws.WriteMessage(c.kind, []byte(c.frame)); err != nil {
+				t.Fatal(err)
+			}
+			_, b, err := ws.ReadMessage()
+			if err != nil || !strings.Contains(string(b), string(wamp.ErrProtocolViolation)) {
+				t.Errorf("got %q, %v", b, err)
+			}
+			if _, _, err = ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+				t.Errorf("after ABORT: %v", err)
+			}
+			ws.Close()
+			wait(t, conn.Done(), "end")
+			if conn.Reason() != peer.ReasonViolation {
+				t.Errorf("reason %s", conn.Reason())
+			}
+		})
+	}
+}
+
+// A message that was sent before the log-in was over ends the session, or at
+// least passes the hook.
+func TestNothingSlipsPastHandle(t *testing.T) {
+	for i := range 40 {
+		conn, ws := stranger(t, peer.Options{}, "wamp.2.json")
+		for _, m := range []string{`[1,"r",{}]`, `[5,"sig",{}]`, `[64,1,{},"cfc.node.n1"]`} {
+			if err := ws.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wait(t, conn.Recv(), "HELLO")
+		wait(t, conn.Recv(), "AUTHENTICATE")
+		time.Sleep(time.Duration(i%4) * time.Millisecond) // the third is mostly waiting to be received
+		handled := make(chan wamp.Message, 1)
+		conn.Handle(func(m wamp.Message) wamp.Message {
+			handled <- m
+			return nil
+		})
+		select {
+		case <-handled:
+		case m := <-conn.Recv():
+			if m != nil {
+				t.Fatalf("received %v", m)
+			}
+			ws.Close()
+			wait(t, conn.Done(), "end")
+			if conn.Reason() != peer.ReasonViolation {
+				t.Errorf("reason %s", conn.Reason())
+			}
+		}
+	}
+}
+
+func TestHandlers(t *testing.T) {
+	server, cl := pair(t, peer.Options{}, peer.DialOptions{})
+	server.HandleOut(func(m wamp.Message) wamp.Message {
+		if _, ok := m.(*wamp.Published); ok {
+			return nil
+		}
+		return m
+	})
+	server.Welcomed()
+	server.HandleRaw(func(m wamp.Message) wamp.Message {
+		if _, ok := m.(*wamp.Publish); ok {
+			return nil
+		}
+		return m
+	})
+	cl.Send() <- &wamp.Publish{Request: 1, Options: wamp.Dict{}, Topic: "t"}
+	cl.Send() <- &wamp.Call{Request: 2, Options: wamp.Dict{"timeout": 5}, Procedure: "p", Arguments: wamp.List{"a"}}
+	if m := wait(t, server.Recv(), "CALL").(*wamp.Call); fmt.Sprint(m) != "&{2 map[timeout:5] p [a] map[]}" {
+		t.Errorf("got %v", m)
+	}
+	server.Send() <- &wamp.Published{Request: 1}
+	server.Send() <- &wamp.Subscribed{Request: 3}
+	if m := wait(t, cl.Recv(), "SUBSCRIBED"); m.MessageType() != wamp.SUBSCRIBED {
+		t.Errorf("got %v", m)
+	}
+	ended := make(chan string, 2)
+	server.OnEnd(func(reason string) { ended <- reason })
+	cl.Close()
+	if reason := wait(t, ended, "end"); reason != peer.ReasonClosed {
+		t.Errorf("ended by %s", reason)
+	}
+	server.OnEnd(func(reason string) { ended <- "late " + reason })
+	if reason := wait(t, ended, "end"); reason != "late closed" {
+		t.Errorf("ended by %s", reason)
+	}
+}
+
+func TestFramesOfAllLengths(t *testing.T) {
+	server, cl := pair(t, peer.Options{}, peer.DialOptions{})
+	for _, n := range []int{0, 1, 100, 125, 126, 127, 4096, 65500, 65535, 65536, 70000, 5 << 20} {
+		text := strings.Repeat("x", n)
+		server.Send() <- &wamp.Event{Subscription: 1, Publication: 2, Details: wamp.Dict{}, Arguments: wamp.List{text}}
+		if got := wait(t, cl.Recv(), "event").(*wamp.Event); got.Arguments[0] != text {
+			t.Errorf("%d bytes became %d", n, len(got.Arguments[0].(string)))
+		}
+		if n > 5000 {
+			server.Welcomed()
+		}
+		cl.Send() <- &wamp.Event{Subscription: 1, Publication: 2, Details: wamp.Dict{}, Arguments: wamp.List{text}}
+		if got := wait(t, server.Recv(), "event").(*wamp.Event); got.Arguments[0] != text {
+			t.Errorf("%d bytes became %d on the way to the server", n, len(got.Arguments[0].(string)))
+		}
+	}
+}
+
+func TestBinaryInJSON(t *testing.T) {
+	server, cl := pair(t, peer.Options{}, peer.DialOptions{Serializer: "json"})
+	args := wamp.List{[]byte{0, 255}, wamp.Dict{"b": []byte{}}, "\x00not base64"}
+	server.Send() <- &wamp.Event{Subscription: 1, Publication: 2, Details: wamp.Dict{}, Arguments: args, ArgumentsKw: wamp.Dict{"b": []byte("x")}}
+	got := wait(t, cl.Recv(), "event").(*wamp.Event)
+	if fmt.Sprintf("%q", got.Arguments) != `["\x00\xff" map["b":""] "\x00not base64"]` || fmt.Sprintf("%T", got.Arguments[0]) != "[]uint8" ||
+		fmt.Sprintf("%T", got.ArgumentsKw["b"]) != "[]uint8" {
+		t.Errorf("got %q", got.Arguments)
+	}
+	if _, ok := args[0].([]byte); !ok {
+		t.Error("the sender's own values were changed")
+	}
+}
+
+func TestWhoDoesNotReadIsDropped(t *testing.T) {
+	t.Run("queue", func(t *testing.T) {
+		conn, _ := stranger(t, peer.Options{QueueBytes: 1 << 20}, "wamp.2.cbor")
+		conn.Welcomed()
+		m := &wamp.Event{Subscription: 1, Publication: 2, Details: wamp.Dict{}, Arguments: wamp.List{strings.Repeat("x", 64<<10)}}
+		var err error
+		began := time.Now()
+		for range 10_000 {
+			if err = conn.Write(m); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, peer.ErrSlow) || time.Since(began) > 5*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		wait(t, conn.Done(), "end")
+		if conn.Reason() != peer.ReasonSlow {
+			t.Errorf("reason %s", conn.Reason())
+		}
+		if err := conn.Write(m); !errors.Is(err, peer.ErrClosed) {
+			t.Errorf("then %v", err)
+		}
+	})
+	t.Run("time", func(t *testing.T) {
+		conn, _ := stranger(t, peer.Options{QueueBytes: 64 << 20, WriteTimeout: 100 * time.Millisecond}, "wamp.2.cbor")
+		conn.Welcomed()
+		m := &wamp.Event{Subscription: 1, Publication: 2, Details: wamp.Dict{}, Arguments: wamp.List{strings.Repeat("x", 8<<20)}}
+		for range 2 {
+			if err := conn.Write(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wait(t, conn.Done(), "end")
+		if conn.Reason() != peer.ReasonSlow {
+			t.Errorf("reason %s", conn.Reason())
+		}
+	})
+}
+
+// A link that takes little is not one that takes nothing.
+func TestSlowLinkIsNotDead(t *testing.T) {
+	conn, ws := stranger(t, peer.Options{WriteTimeout: 200 * time.Millisecond, PingInterval: 100 * time.Millisecond}, "wamp.2.cbor")
+	conn.Welcomed()
+	const size = 16 << 20
+	go func() {
+		_ = conn.Write(&wamp.Event{Subscription: 1, Publication: 2, Details: wamp.Dict{}, Arguments: wamp.List{strings.Repeat("x", size-100)}})
+	}()
+	_, r, err := ws.NextReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 256<<10)
+	got := 0
+	for got < size-100 {
+		n, err := r.Read(buf)
+		if got += n; err != nil {
+			t.Fatalf("after %d bytes: %v (%s)", got, err, conn.Reason())
+		}
+		if got < 6<<20 {
+			time.Sleep(time.Millisecond) // the slowness itself
+		}
+	}
+}
+
+func TestSilence(t *testing.T) {
+	// This far side never reads, so it never answers a ping.
+	conn, _ := stranger(t, peer.Options{PingInterval: 80 * time.Millisecond}, "wamp.2.cbor")
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := conn.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("ping: %v", err)
+	}
+	wait(t, conn.Done(), "end")
+	if took := time.Since(began); conn.Reason() != peer.ReasonSilent || took < 160*time.Millisecond || took > 2*time.Second {
+		t.Errorf("%s after %v", conn.Reason(), took)
+	}
+	if err := conn.Ping(t.Context()); err == nil {
+		t.Error("a ping of a dead connection was answered")
+	}
+	// A blocked writer does not hold up the pings that find out about it.
+	conn, _ = stranger(t, peer.Options{PingInterval: 80 * time.Millisecond, QueueBytes: 64 << 20}, "wamp.2.cbor")
+	conn.Welcomed()
+	_ = conn.Write(&wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{strings.Repeat("x", 15<<20)}})
+	wait(t, conn.Done(), "end")
+	if conn.Reason() != peer.ReasonSilent {
+		t.Errorf("reason %s", conn.Reason())
+	}
+}
+
+func TestPingsKeepAlive(t *testing.T) {
+	server, cl := pair(t, peer.Options{PingInterval: 20 * time.Millisecond}, peer.DialOptions{PingInterval: 20 * time.Millisecond})
+	for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); {
+		if err := server.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What was written before the end arrives, though the far side has sent what
+// is never read.
+func TestLastWordsArrive(t *testing.T) {
+	for range 20 {
+		conn, ws := stranger(t, peer.Options{}, "wamp.2.json")
+		for range 50 {
+			if err := ws.WriteMessage(websocket.TextMessage, []byte(`[1,"`+strings.Repeat("r", 10000)+`",{}]`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conn.Finish(&wamp.Abort{Reason: "a.b", Details: wamp.Dict{}})
+		conn.Finish(&wamp.Abort{Reason: "not.this", Details: wamp.Dict{}})
+		if _, b, err := ws.ReadMessage(); err != nil || string(b) != `[3,{},"a.b"]` {
+			t.Fatalf("%s %v", b, err)
+		}
+		if _, b, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+			t.Fatalf("%s %v", b, err)
+		}
+	}
+}
+
+func TestCloseSendsWhatIsQueued(t *testing.T) {
+	conn, ws := stranger(t, peer.Options{}, "wamp.2.json")
+	for i := range 100 {
+		conn.Send() <- &wamp.Published{Request: wamp.ID(i)}
+	}
+	conn.Close()
+	conn.Close()
+	for i := range 100 {
+		if _, b, err := ws.ReadMessage(); err != nil || string(b) != fmt.Sprintf("[17,%d,0]", i) {
+			t.Fatalf("%d: %s %v", i, b, err)
+		}
+	}
+	if err := conn.Write(&wamp.Published{}); !errors.Is(err, peer.ErrClosed) {
+		t.Errorf("write after the end: %v", err)
+	}
+	ws.Close()
+	wait(t, conn.Done(), "end")
+	select { // sending on is harmless
+	case conn.Send() <- &wamp.Published{}:
+	default:
+	}
+}
+
+func TestWritersAtOnce(t *testing.T) {
+	server, cl := pair(t, peer.Options{}, peer.DialOptions{})
+	var wg sync.WaitGroup
+	const writers, each = 8, 500
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				if err := server.Write(&wamp.Event{Subscription: wamp.ID(w), Publication: wamp.ID(i), Details: wamp.Dict{},
+					Arguments: wamp.List{strings.Repeat("y", i*7)}}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	var next [writers]wamp.ID
+	for range writers * each {
+		e := wait(t, cl.Recv(), "event").(*wamp.Event)
+		if e.Publication != next[e.Subscription] || len(e.Arguments[0].(string)) != int(e.Publication)*7 {
+			t.Fatalf("of writer %d came %d instead of %d", e.Subscription, e.Publication, next[e.Subscription])
+		}
+		next[e.Subscription]++
+	}
+	wg.Wait()
+}
+
+func TestTLS(t *testing.T) {
+	conns := make(chan *peer.Conn, 1)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := peer.Upgrade(w, r, peer.Options{}); err == nil {
+			conns <- c
+		}
+	}))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	url := "wss" + strings.TrimPrefix(srv.URL, "https")
+	if _, err := peer.Dial(t.Context(), url, peer.DialOptions{}); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("an unknown certificate: %v", err)
+	}
+	cfg := srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	cl, err := peer.Dial(t.Context(), url, peer.DialOptions{TLS: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := wait(t, conns, "connection")
+	bind := func(s *tls.ConnectionState) string {
+		if s == nil {
+			return "plain text"
+		}
+		b, err := s.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+		return fmt.Sprint(b, err)
+	}
+	if a, b := bind(cl.TLS()), bind(server.TLS()); a != b || a == "plain text" {
+		t.Errorf("the two ends are bound to %s and %s", a, b)
+	}
+	text := strings.Repeat("z", 1<<20)
+	server.Send() <- &wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{text}}
+	if e := wait(t, cl.Recv(), "event").(*wamp.Event); e.Arguments[0] != text {
+		t.Error("other text came")
+	}
+	server.Finish(&wamp.Goodbye{Reason: "a.b", Details: wamp.Dict{}})
+	if m := wait(t, cl.Recv(), "GOODBYE"); m.MessageType() != wamp.GOODBYE {
+		t.Errorf("got %v", m)
+	}
+	wait(t, server.Done(), "end")
+	cl.Close()
+	wait(t, cl.Done(), "end")
+}
+
+func TestDialFails(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	for _, c := range []struct {
+		name, url string
+		o         peer.DialOptions
+		want      string
+	}{
+		{"no URL", "://", peer.DialOptions{}, "expected ws://"},
+		{"http", "http://h/", peer.DialOptions{}, "expected ws://"},
+		{"a serializer that is none", "ws://127.0.0.1:1/", peer.DialOptions{Serializer: "xml"}, "none of cbor, msgpack, json"},
+		{"nobody there", "ws://127.0.0.1:1/", peer.DialOptions{}, "refused"},
+		{"no WebSocket", "ws" + strings.TrimPrefix(web.URL, "http"), peer.DialOptions{}, "404"},
+		{"no answer", "ws://" + mute.Addr().String(), peer.DialOptions{Timeout: 50 * time.Millisecond}, "deadline"},
+		{"no TLS", "wss" + strings.TrimPrefix(web.URL, "http"), peer.DialOptions{}, "tls"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := peer.Dial(t.Context(), c.url, c.o)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(30*time.Millisecond, cancel)
+	if _, err := peer.Dial(ctx, "ws://"+mute.Addr().String(), peer.DialOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+// An HTTP proxy that the environment names is asked to connect.
+func TestProxy(t *testing.T) {
+	conns := make(chan *peer.Conn, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := peer.Upgrade(w, r, peer.Options{}); err == nil {
+			conns <- c
+		}
+	}))
+	defer srv.Close()
+	proxy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	asked := make(chan string, 1)
+	dial := peer.ViaProxy("http://user:secret@"+proxy.Addr().String(), t)
+	go func() {
+		nc, err := proxy.Accept()
+		if err != nil {
+			return
+		}
+		defer nc.Close()
+		req, err := http.ReadRequest(bufio.NewReader(nc))
+		if err != nil {
+			return
+		}
+		asked <- req.Method + " " + req.Host + " " + req.Header.Get("Proxy-Authorization")
+		far, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			return
+		}
+		defer far.Close()
+		fmt.Fprint(nc, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() { _, _ = far.(*net.TCPConn).ReadFrom(nc); far.Close() }()
+		_, _ = nc.(*net.TCPConn).ReadFrom(far)
+	}()
+	cl, err := peer.Dial(t.Context(), "ws://relay.example:99/ws", peer.DialOptions{Dial: dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := wait(t, asked, "CONNECT"); got != "CONNECT relay.example:99 Basic dXNlcjpzZWNyZXQ=" {
+		t.Errorf("asked %s", got)
+	}
+	server := wait(t, conns, "connection")
+	cl.Close()
+	server.Close()
+	wait(t, cl.Done(), "end")
+	wait(t, server.Done(), "end")
+}
