@@ -73,7 +73,7 @@ func failed(err error) error {
 
 func newCommand() *cobra.Command {
 	root := &cobra.Command{Use: "cfc-relay", Short: "The relay of Crossbar.io Fabric Center", Version: version,
-		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs, CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true}}
+		SilenceErrors: true, SilenceUsage: true, CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true}}
 	root.AddCommand(runCommand(), checkCommand(), backupCommand(), restoreCommand(), versionCommand())
 	return root
 }

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"fabric.center/cfc/shared/identity"
+	"fabric.center/cfc/shared/peer"
+	"fabric.center/cfc/shared/session"
+	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/goleak"
+)
+
+// asProgram makes this test binary be the program.
+const asProgram = "BE_CFC_RELAY"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// program is this binary as cfc-relay, in a process of its own.
+func program(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Env = append([]string{asProgram + "=1", "PATH=" + os.Getenv("PATH")}, env...)
+	return cmd
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs the program to its end.
+func run(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := program(t, env, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	_ = cmd.Run() // the code says it
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+func TestExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.yaml")
+	must(t, os.WriteFile(bad, []byte("version: 1\nlisten: 0.0.0.0:1\nnope: 1\n"), 0o600))
+	file := filepath.Join(dir, "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	for name, test := range map[string]struct {
+		env  []string
+		args []string
+		code int
+		says []string
+	}{
+		"no command":      {nil, nil, 0, []string{"check-config", "backup", "restore", "run", "version"}},
+		"unknown command": {nil, []string{"serve"}, 2, []string{"serve"}},
+		"unknown flag":    {nil, []string{"run", "--lissten=x"}, 2, []string{"--lissten"}},
+		"superfluous":     {nil, []string{"run", "x"}, 2, []string{"x"}},
+		"version":         {nil, []string{"version"}, 0, []string{version}},
+		"help":            {nil, []string{"run", "--help"}, 0, []string{"--tls-certificate", "--data", "--config"}},
+		"all faults":      {[]string{"CFC_RELAY_LOG_LEVEL=loud"}, []string{"check-config", "--config", bad}, 2, []string{bad + ":2: listen:", bad + ":3: nope: no such key", "CFC_RELAY_LOG_LEVEL: log.level:"}},
+		"config missing":  {nil, []string{"run", "--config", filepath.Join(dir, "none.yaml")}, 2, []string{"none.yaml"}},
+		"config by env":   {[]string{"CFC_RELAY_CONFIG=" + bad}, []string{"check-config"}, 2, []string{bad + ":3: nope"}},
+		"good config":     {nil, []string{"check-config", "--data", dir}, 0, []string{"good", dir, "127.0.0.1:8080"}},
+		"data is a file":  {nil, []string{"run", "--data", file, "--listen=127.0.0.1:0", "--monitor-listen="}, 1, []string{file}},
+		"no backup":       {nil, []string{"restore", filepath.Join(dir, "none"), "--data", dir}, 1, []string{"none"}},
+		"backup of none":  {nil, []string{"backup", filepath.Join(dir, "b"), "--data", filepath.Join(dir, "none")}, 1, []string{"none"}},
+		"backup whereto":  {nil, []string{"backup"}, 2, []string{"1 arg"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := run(t, test.env, test.args...)
+			if code != test.code {
+				t.Errorf("code %d, want %d: %s", code, test.code, stderr)
+			}
+			for _, s := range test.says {
+				if !strings.Contains(stdout+stderr, s) {
+					t.Errorf("does not say %q:\n%s%s", s, stdout, stderr)
+				}
+			}
+			if (stderr == "") != (code == 0) {
+				t.Errorf("code %d with standard error %q", code, stderr)
+			}
+		})
+	}
+}
+
+// relay is a running program and what it logs.
+type relay struct {
+	cmd  *exec.Cmd
+	data string
+	log  *bufio.Scanner
+	url  string
+	mon  string
+}
+
+func start(t *testing.T, cmd *exec.Cmd, data string) *relay {
+	t.Helper()
+	pipe, err := cmd.StderrPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	r := &relay{cmd: cmd, data: data, log: bufio.NewScanner(pipe)}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	line := r.until(t, "ready")
+	r.url, _ = line["url"].(string)
+	r.mon, _ = line["monitor"].(string)
+	return r
+}
+
+// until reads the log to the line with the message.
+func (r *relay) until(t *testing.T, msg string) map[string]any {
+	t.Helper()
+	for r.log.Scan() {
+		var line map[string]any
+		if err := json.Unmarshal(r.log.Bytes(), &line); err != nil {
+			t.Fatalf("a line of the log is no JSON: %s", r.log.Text())
+		}
+		if line["msg"] == msg {
+			return line
+		}
+	}
+	t.Fatalf("the relay ended without %q: %v", msg, r.log.Err())
+	return nil
+}
+
+// wait is how the process ended.
+func (r *relay) wait(t *testing.T) *os.ProcessState {
+	t.Helper()
+	for r.log.Scan() {
+	}
+	_ = r.cmd.Wait()
+	return r.cmd.ProcessState
+}
+
+func here(data string) []string {
+	return []string{"run", "--data", data, "--listen", "127.0.0.1:0", "--monitor-listen", "127.0.0.1:0"}
+}
+
+// owner claims the relay by the file that its first start has left.
+func owner(t *testing.T, r *relay) *session.Session {
+	t.Helper()
+	path := filepath.Join(r.data, "first-owner.token")
+	info, err := os.Stat(path)
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("%s has mode %v", path, info.Mode())
+	}
+	token, err := os.ReadFile(path)
+	must(t, err)
+	key, err := identity.New()
+	must(t, err)
+	s, err := session.Join(t.Context(), session.Config{URL: r.url, Key: key, Token: strings.TrimSpace(string(token))})
+	must(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestSignalsAndBackup(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "relay")
+	r := start(t, program(t, nil, here(data)...), data)
+	s := owner(t, r)
+	_, err := s.Call(t.Context(), "cfc.create_management_realm", wamp.List{"demo"}, nil, session.CallOptions{})
+	must(t, err)
+	res, err := http.Get(r.mon + "/readyz")
+	must(t, err)
+	res.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if res.StatusCode != 200 {
+		t.Errorf("ready: %d", res.StatusCode)
+	}
+	// While it runs a backup can be made, and nothing can be restored.
+	backup := filepath.Join(t.TempDir(), "backup")
+	if code, _, stderr := run(t, nil, "backup", backup, "--data", data); code != 0 {
+		t.Fatalf("backup: %s", stderr)
+	}
+	if code, _, stderr := run(t, nil, "restore", backup, "--data", data); code != 1 || !strings.Contains(stderr, data) {
+		t.Errorf("restore under a running relay: %d %s", code, stderr)
+	}
+	must(t, r.cmd.Process.Signal(syscall.SIGTERM))
+	<-s.Done()
+	if reason := s.Ended().Reason; reason != string(wamp.CloseSystemShutdown) {
+		t.Errorf("the session ended with %s", reason)
+	}
+	if state := r.wait(t); state.ExitCode() != 0 {
+		t.Errorf("ended by %v", state)
+	}
+	if code, _, stderr := run(t, nil, "restore", backup, "--data", data); code != 0 {
+		t.Errorf("restore: %s", stderr)
+	}
+	again := start(t, program(t, nil, here(data)...), data)
+	must(t, again.cmd.Process.Signal(os.Interrupt))
+	if state := again.wait(t); state.ExitCode() != 0 {
+		t.Errorf("interrupted, ended by %v", state)
+	}
+}
+
+// deaf is a connection that answers nothing any more once it is told to stop
+// reading.
+type deaf struct {
+	net.Conn
+	stop chan struct{}
+}
+
+func (d deaf) Read(b []byte) (int, error) {
+	n, err := d.Conn.Read(b)
+	select {
+	case <-d.stop:
+		if err == nil {
+			return d.Read(b)
+		}
+	default:
+	}
+	return n, err
+}
+
+// TestSecondSignalEndsAtOnce even while the orderly stop waits for somebody
+// who does not answer GOODBYE.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "relay")
+	r := start(t, program(t, nil, append(here(data), "--stop-timeout", "1m")...), data)
+	stop := make(chan struct{})
+	token, err := os.ReadFile(filepath.Join(data, "first-owner.token"))
+	must(t, err)
+	key, err := identity.New()
+	must(t, err)
+	c, err := peer.Dial(t.Context(), r.url+"/ws", peer.DialOptions{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return deaf{conn, stop}, err
+	}})
+	must(t, err)
+	s, err := session.Over(t.Context(), c, session.Config{URL: r.url, Key: key, Token: strings.TrimSpace(string(token))})
+	must(t, err)
+	defer s.Close()
+	close(stop)
+	must(t, r.cmd.Process.Signal(syscall.SIGTERM))
+	r.until(t, "stopping")
+	begin := time.Now()
+	must(t, r.cmd.Process.Signal(syscall.SIGTERM))
+	state := r.wait(t)
+	if status, ok := state.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGTERM || time.Since(begin) > 2*time.Second {
+		t.Errorf("after %s ended by %v", time.Since(begin), state)
+	}
+}
+
+// TestSystemd hands over both sockets and is told when the relay is ready and
+// when it stops.
+func TestSystemd(t *testing.T) {
+	dir := t.TempDir()
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	must(t, err)
+	defer notify.Close()
+	must(t, notify.SetReadDeadline(time.Now().Add(20*time.Second)))
+	told := func() string {
+		b := make([]byte, 256)
+		n, err := notify.Read(b)
+		must(t, err)
+		return string(b[:n])
+	}
+	var files []*os.File
+	var addresses []string
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		f, err := l.(*net.TCPListener).File()
+		must(t, err)
+		must(t, l.Close())
+		defer f.Close()
+		files, addresses = append(files, f), append(addresses, l.Addr().String())
+	}
+	data := filepath.Join(dir, "relay")
+	self := program(t, nil)
+	// LISTEN_PID is the process' own, which a shell knows and we do not.
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" run --data "$1"`, self.Path, data)
+	cmd.Env = append(self.Env, "LISTEN_FDS=2", "LISTEN_FDNAMES=monitor:relay", "NOTIFY_SOCKET="+notify.LocalAddr().String())
+	cmd.ExtraFiles = files
+	r := start(t, cmd, data)
+	if r.mon != "http://"+addresses[0] || r.url != "ws://"+addresses[1] {
+		t.Errorf("monitor at %s and relay at %s, handed over were %v", r.mon, r.url, addresses)
+	}
+	if got := told(); got != "READY=1" {
+		t.Errorf("told %q", got)
+	}
+	owner(t, r)
+	must(t, cmd.Process.Signal(syscall.SIGTERM))
+	if got := told(); got != "STOPPING=1" {
+		t.Errorf("told %q", got)
+	}
+	if state := r.wait(t); state.ExitCode() != 0 {
+		t.Errorf("ended by %v", state)
+	}
+}
+
+// TestNothingSecretIsPrinted: neither log nor argument list of a relay that
+// was claimed has any part of the token's secret.
+func TestNothingSecretIsPrinted(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "relay")
+	cmd := program(t, nil, append(here(data), "--log-level", "debug")...)
+	var log bytes.Buffer
+	r, w, err := os.Pipe()
+	must(t, err)
+	cmd.Stderr = w
+	must(t, cmd.Start())
+	must(t, w.Close())
+	lines := bufio.NewScanner(r)
+	var url string
+	for url == "" && lines.Scan() {
+		fmt.Fprintln(&log, lines.Text())
+		var line struct{ Msg, URL string }
+		must(t, json.Unmarshal(lines.Bytes(), &line))
+		if line.Msg == "ready" {
+			url = line.URL
+		}
+	}
+	secret, err := os.ReadFile(filepath.Join(data, "first-owner.token"))
+	must(t, err)
+	owner(t, &relay{cmd: cmd, data: data, url: url})
+	must(t, cmd.Process.Signal(syscall.SIGTERM))
+	for lines.Scan() {
+		fmt.Fprintln(&log, lines.Text())
+	}
+	_ = cmd.Wait()
+	audit, err := os.ReadFile(filepath.Join(data, "audit.log"))
+	must(t, err)
+	// The first 14 characters are prefix and id, which may be shown.
+	if hidden := strings.TrimSpace(string(secret))[14:]; strings.Contains(log.String()+string(audit), hidden) || len(hidden) < 20 {
+		t.Errorf("the secret is in the log or the audit log:\n%s%s", log.String(), audit)
+	}
+}
