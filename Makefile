@@ -15,6 +15,7 @@ SHELL       := /bin/bash
 .DELETE_ON_ERROR:
 
 GO      ?= go
+PORT    ?= 8080
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE   := $(CURDIR)/.cache
 CMDS    := $(patsubst %/,%,$(wildcard relay/cmd/*/ agent/cmd/*/))
@@ -61,13 +62,15 @@ $(GOLANGCI):
 
 # The generated pages: a test fails when one of them is stale.
 docs: go-version
-	$(GO) generate ./shared/...
+	$(GO) generate ./...
 
 bench: go-version
 	$(GO) run ./relay/bench
 
+# Built, not `go run`, which would not pass SIGTERM on.
 run: go-version venv build
-	@exec $(GO) run ./shared/e2e/demo
+	@$(GO) build -o $(CACHE)/e2e/demo ./shared/e2e/demo
+	@CFC_BIN=$(CURDIR)/bin exec $(CACHE)/e2e/demo -port $(PORT)
 
 venv:
 	@shared/e2e/setup.sh venv

@@ -2,12 +2,14 @@ package rights
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/e2e/driver"
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -31,8 +33,19 @@ func TestStrangersCannotJoin(t *testing.T) {
 func TestAgentsAndUsersKeepToTheirPaths(t *testing.T) {
 	ctx := within(t, 30*time.Second)
 	fresh(t, "paths")
-	_, err := session.Join(ctx, session.Config{URL: w.relay.URL() + wire.AgentPath, Realm: realm, Key: w.keys["boss"]})
-	if err == nil {
+	keyFile := filepath.Join(t.TempDir(), "user.key")
+	if err := w.keys["boss"].Save(keyFile); err != nil {
+		t.Fatal(err)
+	}
+	l := driver.Login{URL: w.relay.URL() + wire.UserPath, Realm: realm, KeyFile: keyFile, Serializer: "cbor"}
+	user, err := driver.Nexus(ctx, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer user.Close()
+	l.URL = w.relay.URL() + wire.AgentPath
+	if user, err := driver.Nexus(ctx, l); err == nil {
+		user.Close()
 		t.Error("a user joined at the agents' path")
 	}
 	c := w.agent(w.keys[realm+"/paths"], "")

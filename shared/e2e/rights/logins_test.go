@@ -237,7 +237,7 @@ func TestCallsInFlightAreBounded(t *testing.T) {
 		case <-release:
 		case <-ctx.Done():
 		}
-		return "late", nil
+		return nil, ctx.Err()
 	})
 	if err != nil {
 		t.Fatal(err)
