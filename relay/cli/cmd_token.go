@@ -97,7 +97,7 @@ func instruction(purpose wire.Purpose, p place, pin string) string {
 	switch purpose {
 	case wire.ForNode:
 		return "On the host run this, as root, and give it the token when it asks:\n\n  cfc-agent pair " + target +
-			"\n\nWithout a terminal: --token-file FILE, or - for standard input.\n"
+			"\n\nWithout a terminal it reads the token from standard input, or --token-file FILE.\n"
 	case wire.ForUser:
 		return "Who gets it runs this, and gives it the token when it asks:\n\n  cfc login " + target + "\n"
 	}
