@@ -14,10 +14,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// refusal is why a connection was not admitted. The far side learns kind and
-// text; detail is for the log.
+// refusal is why a connection was not admitted. The far side learns reason and
+// text; detail is for the log. The reasons are those that make a stock node try
+// again: others would shut it down.
 type refusal struct {
-	kind   cfcerr.Kind
+	reason wamp.URI
 	text   string
 	detail string
 }
@@ -55,7 +56,7 @@ func (l *Link) login(ctx context.Context, conn net.Conn) (*session, error) {
 	}
 	hello, err := expect[*wamp.Hello](sock)
 	if err != nil {
-		return nil, err
+		return nil, abort(sock, err)
 	}
 	s, err := l.authenticate(sock, hello)
 	if err != nil {
@@ -83,11 +84,11 @@ func (l *Link) authenticate(sock *socket, hello *wamp.Hello) (*session, error) {
 	pubkey, _ := wamp.AsString(extra["pubkey"])
 	switch {
 	case role != wire.RoleNode:
-		return nil, &refusal{cfcerr.AuthenticationFailed, "only a node may join here", fmt.Sprintf("authrole %.40q", role)}
+		return nil, &refusal{wamp.ErrAuthenticationFailed, "only a node may join here", fmt.Sprintf("authrole %.40q", role)}
 	case !slices.Contains(methods, any("cryptosign")):
-		return nil, &refusal{cfcerr.AuthenticationFailed, "expected authmethod cryptosign", ""}
+		return nil, &refusal{wamp.ErrAuthenticationFailed, "expected authmethod cryptosign", ""}
 	case !wire.ValidPubkey(pubkey) || pubkey != l.cfg.Pubkey:
-		return nil, &refusal{cfcerr.AuthenticationFailed, "this is not the node of this agent", fmt.Sprintf("its key is %.64q, expected %s", pubkey, l.cfg.Pubkey)}
+		return nil, &refusal{wamp.ErrAuthenticationFailed, "this is not the node of this agent", fmt.Sprintf("its key is %.64q, expected %s", pubkey, l.cfg.Pubkey)}
 	}
 	challenge := identity.NewChallenge()
 	if err := sock.say(&wamp.Challenge{AuthMethod: "cryptosign", Extra: wamp.Dict{"challenge": challenge, "channel_binding": nil}}); err != nil {
@@ -98,7 +99,7 @@ func (l *Link) authenticate(sock *socket, hello *wamp.Hello) (*session, error) {
 		return nil, err
 	}
 	if err = identity.Verify(pubkey, challenge, answer.Signature, nil); err != nil {
-		return nil, &refusal{cfcerr.AuthenticationFailed, "the signature does not verify", err.Error()}
+		return nil, &refusal{wamp.ErrAuthenticationFailed, "the signature does not verify", err.Error()}
 	}
 	kind, _ := wamp.AsString(extra["kind"])
 	return newSession(sock, kind), nil
@@ -116,7 +117,7 @@ func (l *Link) admit(ctx context.Context, s *session) error {
 		_, err := old.call(ping, "utcnow", nil, nil)
 		cancel()
 		if cfcerr.KindOf(err) != cfcerr.Timeout && !old.ended() {
-			return &refusal{cfcerr.DuplicateIdentity, "a node with this key is connected already", ""}
+			return &refusal{wamp.URI(cfcerr.DuplicateIdentity.URI()), "a node with this key is connected already", ""}
 		}
 		old.end("replaced")
 		l.log.Warn("node session does not answer, replaced by a new one", zap.Duration("after", l.cfg.ReplaceAfter))
@@ -144,17 +145,14 @@ func expect[M wamp.Message](sock *socket) (M, error) {
 	if want, ok := m.(M); ok {
 		return want, nil
 	}
-	return none, abort(sock, fmt.Errorf("expected %s, got %s", none.MessageType(), m.MessageType()))
+	return none, &refusal{wamp.ErrProtocolViolation, "protocol violation", fmt.Sprintf("expected %s, got %s", none.MessageType(), m.MessageType())}
 }
 
-// abort tells the far side why and gives the error back. The reason is one
-// that makes a stock node try again: other ones would shut it down.
+// abort tells the far side why it was refused, and gives the error back.
 func abort(sock *socket, err error) error {
-	m := &wamp.Abort{Reason: wamp.ErrProtocolViolation, Details: wamp.Dict{"message": "protocol violation"}}
 	if r, ok := err.(*refusal); ok {
-		m.Reason, m.Details = wamp.URI(r.kind.URI()), wamp.Dict{"message": r.text}
+		// The connection is closed next; whether this arrives changes nothing.
+		_ = sock.say(&wamp.Abort{Reason: r.reason, Details: wamp.Dict{"message": r.text}})
 	}
-	// The connection is closed next; whether this arrives changes nothing.
-	_ = sock.say(m)
 	return err
 }

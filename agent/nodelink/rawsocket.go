@@ -119,6 +119,9 @@ func frame(kind byte, body []byte) []byte {
 	return append(b, body...)
 }
 
+// finish has the writer end the connection after all that is queued.
+func (s *socket) finish() bool { return s.queue(nil) }
+
 // queue hands a frame to the writer; false when the queue is full, which only
 // happens when the other end has stopped reading.
 func (s *socket) queue(b []byte) bool {
@@ -140,6 +143,9 @@ func (s *socket) write(done <-chan struct{}) error {
 	for {
 		select {
 		case b := <-s.out:
+			if b == nil {
+				return io.EOF
+			}
 			s.queued.Add(-int64(len(b)))
 			if err := s.send(b); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"fabric.center/cfc/shared/cfcerr"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -25,8 +26,11 @@ type session struct {
 	procs   map[string]wamp.ID // registrations by name below the prefix
 	names   map[wamp.ID]string
 	pending map[wamp.ID]chan wamp.Message
-	last    wamp.ID // id of the newest invocation or registration
+	last    wamp.ID // the newest registration
 	reason  string
+
+	sending sync.Mutex
+	invoked wamp.ID // the newest invocation; ids go out one up each, in order
 
 	ending sync.Once
 	done   chan struct{} // closed when the session is over
@@ -91,7 +95,8 @@ func (l *Link) run(ctx context.Context, s *session) {
 
 func reasonOf(err error) string {
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "closed"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "stalled"
@@ -127,9 +132,7 @@ func (s *session) handle(l *Link, m wamp.Message, spawn func(func(context.Contex
 	case *wamp.Unsubscribe:
 		return s.deny(wamp.UNSUBSCRIBE, m.Request, "")
 	case *wamp.Goodbye:
-		s.answer(&wamp.Goodbye{Reason: wamp.ErrGoodbyeAndOut, Details: wamp.Dict{}})
-		s.end("closed")
-		return false
+		return s.answer(&wamp.Goodbye{Reason: wamp.ErrGoodbyeAndOut, Details: wamp.Dict{}}) && s.sock.finish()
 	default:
 		s.end("error: protocol violation: " + m.MessageType().String())
 		return false
@@ -236,40 +239,17 @@ func (s *session) has(name string) bool {
 // session's end or the end of ctx. The node is never interrupted: a stock one
 // cannot handle that.
 func (s *session) call(ctx context.Context, name string, args wamp.List, kwargs wamp.Dict) (any, error) {
-	ch := make(chan wamp.Message, 1)
-	s.mu.Lock()
-	registration, ok := s.procs[name]
-	if !ok {
-		s.mu.Unlock()
-		return nil, cfcerr.New(cfcerr.NoSuchProcedure, "cannot call %s: the node has no such procedure", name)
-	}
-	s.last++
-	id := s.last
-	s.pending[id] = ch
-	s.mu.Unlock()
-	forget := func() {
-		s.mu.Lock()
-		delete(s.pending, id)
-		s.mu.Unlock()
-	}
-
-	b, err := s.sock.encode(&wamp.Invocation{Request: id, Registration: registration, Details: wamp.Dict{}, Arguments: args, ArgumentsKw: kwargs})
+	id, ch, err := s.invoke(name, args, kwargs)
 	if err != nil {
-		forget()
 		return nil, err
 	}
-	if !s.sock.queue(b) {
-		forget()
-		return nil, cfcerr.New(cfcerr.Busy, "cannot call %s: the node has stopped reading", name)
-	}
+	defer s.forget(id)
 	select {
 	case m := <-ch:
 		return result(name, m)
 	case <-ctx.Done():
-		forget()
 		return nil, unanswered(ctx, name)
 	case <-s.done:
-		forget()
 		select {
 		case m := <-ch: // it came with the last breath
 			return result(name, m)
@@ -277,4 +257,37 @@ func (s *session) call(ctx context.Context, name string, args wamp.List, kwargs 
 			return nil, cfcerr.New(cfcerr.ConnectionLost, "cannot tell how %s ended: the node went away during the call", name)
 		}
 	}
+}
+
+// invoke sends an INVOCATION; its answer comes through the channel, if any.
+func (s *session) invoke(name string, args wamp.List, kwargs wamp.Dict) (wamp.ID, chan wamp.Message, error) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.mu.Lock()
+	registration, ok := s.procs[name]
+	s.mu.Unlock()
+	if !ok {
+		return 0, nil, cfcerr.New(cfcerr.NoSuchProcedure, "cannot call %s: the node has no such procedure", name)
+	}
+	id := s.invoked + 1
+	b, err := s.sock.encode(&wamp.Invocation{Request: id, Registration: registration, Details: wamp.Dict{}, Arguments: args, ArgumentsKw: kwargs})
+	if err != nil {
+		return 0, nil, err
+	}
+	ch := make(chan wamp.Message, 1)
+	s.mu.Lock()
+	s.pending[id] = ch
+	s.mu.Unlock()
+	if !s.sock.queue(b) {
+		s.forget(id)
+		return 0, nil, cfcerr.New(cfcerr.Busy, "cannot call %s: the node has stopped reading", name)
+	}
+	s.invoked = id
+	return id, ch, nil
+}
+
+func (s *session) forget(id wamp.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pending, id)
 }

@@ -165,8 +165,13 @@ func (v *Inventory) Seen(mark uint64, all, appeared []Worker) {
 		listed[w.ID] = w
 	}
 	for _, w := range appeared {
-		if _, here := v.workers[w.ID]; !here && listed[w.ID].ID == "" {
-			v.drop(v.add(w), reasonEnded, "", nil)
+		e, here := v.workers[w.ID]
+		switch {
+		case listed[w.ID].ID != "": // told below
+		case !here:
+			v.drop(v.add(ready(w)), reasonEnded, "", nil)
+		case !e.up && !e.mine(mark):
+			v.appear(e, ready(w))
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(v.workers)) {
@@ -234,6 +239,11 @@ func (v *Inventory) add(w Worker) *workerEntry {
 	v.workers[w.ID] = e
 	v.appear(e, w)
 	return e
+}
+
+func ready(w Worker) Worker {
+	w.Ready = true
+	return w
 }
 
 func newWorkerEntry(w Worker) *workerEntry {

@@ -45,7 +45,7 @@ func executable(t *testing.T) string {
 // rig is a node directory, and an agent's parts that can be stopped and
 // started again over it.
 type rig struct {
-	t         *testing.T
+	root, t   *testing.T
 	dir       crossbar.Dir
 	state     string
 	pubkey    string
@@ -72,7 +72,7 @@ func unsupervised(r *rig) { r.supervise = false }
 
 func newRig(t *testing.T, options ...option) *rig {
 	t.Helper()
-	r := &rig{t: t, state: t.TempDir(), log: zap.NewNop(), supervise: true}
+	r := &rig{root: t, t: t, state: t.TempDir(), log: zap.NewNop(), supervise: true}
 	if testing.Verbose() {
 		r.log, _ = zap.NewDevelopment()
 	}
@@ -148,7 +148,7 @@ func (r *rig) startParts(keep bool) {
 		run("supervisor", a.sup.Run)
 	}
 	r.agent = a
-	r.t.Cleanup(func() { r.stopParts() })
+	r.root.Cleanup(r.stopParts)
 }
 
 // listen takes the port of the first time, or any.

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"fabric.center/cfc/shared/cfcerr"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -56,9 +58,28 @@ func TestRowsOfARealNode(t *testing.T) {
 
 func (r *rig) wantEvents(ids []string, names ...string) {
 	r.t.Helper()
-	waitFor(r.t, 5e9, fmt.Sprintf("the events of %v are %v; they are %v", ids, names, r.agent.events.of(ids...)), func() bool {
-		return slices.Equal(r.agent.events.of(ids...), names)
-	})
+	r.wantEventsWithin(5*time.Second, ids, names...)
+}
+
+func (r *rig) wantEventsWithin(d time.Duration, ids []string, names ...string) {
+	r.t.Helper()
+	for end := time.Now().Add(d); ; time.Sleep(5 * time.Millisecond) {
+		got := r.agent.events.of(ids...)
+		if slices.Equal(got, names) {
+			return
+		}
+		if time.Now().After(end) {
+			r.t.Fatalf("the events of %v are %v, expected %v", ids, got, names)
+		}
+	}
+}
+
+func replaceOnce(t *testing.T, s, old, new string) string {
+	t.Helper()
+	if strings.Count(s, old) != 1 {
+		t.Fatalf("%q is not there once in %s", old, s)
+	}
+	return strings.Replace(s, old, new, 1)
 }
 
 var realm1 = map[string]any{"name": "com.example.one", "roles": []any{
@@ -157,5 +178,5 @@ func badArguments(r *rig) {
 	if got := r.must("router.get_router_realms", "rtr1"); !reflect.DeepEqual(got, []string{}) {
 		t.Errorf("bad starts have left %v", got)
 	}
-	waitFor(t, 10e9, "bad starts leave no worker", func() bool { return reflect.DeepEqual(r.must("node.get_workers"), []string{"rtr1"}) })
+	waitFor(t, 10*time.Second, "bad starts leave no worker", func() bool { return reflect.DeepEqual(r.must("node.get_workers"), []string{"rtr1"}) })
 }
