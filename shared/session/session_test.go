@@ -22,6 +22,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const realm = "test"
 
+// quiet is for servers whose clients break off on purpose.
+var quiet = log.New(io.Discard, "", 0)
+
 // cryptosign is the router's side of a log-in, from the key package's two halves.
 type cryptosign struct{}
 
