@@ -75,8 +75,8 @@ func recovered(err *error) {
 }
 
 // shapes are the messages: i an id, d a dict, u a URI or other text, n text or
-// null, t a message type, L and K args and kwargs, which may be missing, D a
-// dict that may be.
+// null, t a message type, L and K args and kwargs, which may be missing or null
+// (what nexus' client sends for none), D a dict that may be missing.
 var shapes = map[wamp.MessageType]string{
 	wamp.HELLO: "nd", wamp.WELCOME: "id", wamp.ABORT: "duLK", wamp.CHALLENGE: "ud", wamp.AUTHENTICATE: "uD", wamp.GOODBYE: "duLK",
 	wamp.ERROR: "tiduLK", wamp.PUBLISH: "iduLK", wamp.PUBLISHED: "ii",
@@ -144,14 +144,16 @@ func (e *envelope) check(shape string) error {
 				v, whole := e.f.scan.uint(e.bytes(i + 1))
 				ok = whole && v <= maxID
 			}
-		case 'd', 'D', 'K':
+		case 'd', 'D':
 			ok = k == kindDict
+		case 'K':
+			ok = k == kindDict || k == kindNull
 		case 'u':
 			ok = k == kindString
 		case 'n':
 			ok = k == kindString || k == kindNull
 		case 'L':
-			ok = k == kindList
+			ok = k == kindList || k == kindNull
 		}
 		if !ok {
 			return fmt.Errorf("part %d of %s is of a wrong kind or size", i+1, e.typ)
@@ -170,10 +172,10 @@ func (e *envelope) text(i int) string { return string(e.f.scan.text(e.bytes(i)))
 // payload is parts i and i+1, as far as they are there.
 func (e *envelope) payload(i int) Payload {
 	p := Payload{f: e.f}
-	if i < e.n {
+	if i < e.n && e.part[i].kind != kindNull {
 		p.args = e.f.bodyOf(e.bytes(i), false)
 	}
-	if i+1 < e.n {
+	if i+1 < e.n && e.part[i+1].kind != kindNull {
 		p.kwargs = e.f.bodyOf(e.bytes(i+1), true)
 	}
 	return p

@@ -118,6 +118,7 @@ type Conn struct {
 	reason  string
 	state   state
 	ended   bool
+	told    bool // the end, to onEnd
 	code    int // of the close frame, when it is not the normal one
 	onEnd   func(reason string)
 	pings   map[string]chan struct{}
@@ -214,16 +215,12 @@ func (c *Conn) HandleOut(h func(wamp.Message) wamp.Message) { c.hooks.Store(&hoo
 // over and before Recv is closed; at once when it is over already.
 func (c *Conn) OnEnd(f func(reason string)) {
 	c.mu.Lock()
-	select {
-	case <-c.readDone:
-		reason := c.reason
-		c.mu.Unlock()
-		f(reason)
-		return
-	default:
-	}
+	told, reason := c.told, c.reason
 	c.onEnd = f
 	c.mu.Unlock()
+	if told {
+		f(reason)
+	}
 }
 
 // Done is closed when the connection is over.

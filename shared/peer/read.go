@@ -11,26 +11,34 @@ import (
 
 var errTooBig = errors.New("message over the limit")
 
+// read is the reader's goroutine. When the connection is to end it says so, and
+// reads on, so that our last words are not taken back.
 func (c *Conn) read() {
-	defer c.readerEnds()
+	defer close(c.readDone)
+	defer c.ends()
 	for {
 		kind, r, err := c.ws.NextReader()
 		if err != nil {
 			return
 		}
+		if c.ending() {
+			c.ends()
+			continue
+		}
 		buf := buffers.Get().(*[]byte)
 		*buf, err = c.readAll((*buf)[:0], r)
 		switch {
-		case err != nil && !errors.Is(err, errTooBig):
-			recycle(buf)
-			return
-		case c.ending(): // read on, so that our last words are not taken back
-		case err != nil:
-			c.tooBig()
-		default:
+		case err == nil:
 			if err := c.deliver(kind, *buf); err != nil {
 				c.violated(err)
+				c.ends()
 			}
+		case errors.Is(err, errTooBig):
+			c.tooBig()
+			c.ends()
+		default:
+			recycle(buf)
+			return
 		}
 		recycle(buf)
 	}
@@ -127,13 +135,17 @@ func (c *Conn) closeCode() int {
 	return orDefault(c.code, websocket.CloseNormalClosure)
 }
 
-func (c *Conn) readerEnds() {
+// ends tells everybody who waits for this reader, once.
+func (c *Conn) ends() {
 	c.flushBatch()
 	c.end(ReasonClosed, finishing)
 	c.mu.Lock()
-	f, reason := c.onEnd, c.reason
-	close(c.readDone)
+	told, f, reason := c.told, c.onEnd, c.reason
+	c.told = true
 	c.mu.Unlock()
+	if told {
+		return
+	}
 	if f != nil {
 		f(reason)
 		c.flushBatch()

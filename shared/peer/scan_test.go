@@ -146,6 +146,10 @@ func TestWhatIsAMessage(t *testing.T) {
 		{"space everywhere", "json", " [ 48 ,\t1 , { \"timeout\" : 5 } , \"a\" , [ 1 , { } ] , { \"k\" : [ ] } ] \n", "&{1 map[timeout:5] a [1 map[]] map[k:[]]}"},
 		{"escapes", "json", `[48,1,{},"a\u002eb",["\ud83d\ude00\n"]]`, "&{1 map[] a.b [😀\n] map[]}"},
 		{"a time, a big number and tags without a meaning", "cbor", cborOf5 + "82 c2 42 01 00 d9 d9 f7 80", "&{1 map[] a.b [256 []] map[]}"},
+		{"null for no args", "json", `[48,1,{},"a",null,{"k":1}]`, "&{1 map[] a [] map[k:1]}"},
+		{"null for no args", "cbor", "86 18 30 01 a0 61 61 f6 a1 61 6b 01", "&{1 map[] a [] map[k:1]}"},
+		{"null for no args", "msgpack", "96 30 01 80 a1 61 c0 81 a1 6b 01", "&{1 map[] a [] map[k:1]}"},
+		{"null for nothing at all", "json", `[48,1,{},"a",null,null]`, "&{1 map[] a [] map[]}"},
 		{"the deepest", "json", "[48,1,{},\"a\"," + strings.Repeat("[", 63) + strings.Repeat("]", 63) + "]",
 			"&{1 map[] a " + strings.Repeat("[", 63) + strings.Repeat("]", 63) + " map[]}"},
 	} {
