@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fabric.center/cfc/shared/config"
+	"fabric.center/cfc/shared/logging"
 )
 
 // Where a relay keeps its things unless it is told otherwise.
@@ -24,16 +25,16 @@ const (
 // Config is relay.yaml. Its keys, variables and flags are listed in
 // shared/docs/CONFIG.md.
 type Config struct {
-	Data    string        `yaml:"data" default:"/var/lib/cfc-relay" doc:"directory of the relay's state; made if missing, for its user alone (0700)"`
-	Listen  string        `yaml:"listen" doc:"host:port where users and agents join; 127.0.0.1:8080 without a certificate, :8443 with one"`
-	Plain   bool          `yaml:"insecure_plaintext" doc:"allow plain text beyond loopback, for example behind a proxy that does TLS on another host; tokens are then taken from loopback only"`
-	TLS     TLS           `yaml:"tls"`
-	Origins []string      `yaml:"origins" doc:"further origins, such as https://cfc.example.com, whose pages may join from a browser; the relay's own always may"`
-	Monitor Monitor       `yaml:"monitor"`
-	Limits  Limits        `yaml:"limits"`
-	Log     Log           `yaml:"log"`
-	Audit   string        `yaml:"audit" doc:"file of the audit log; audit.log in the data directory if empty"`
-	Stop    time.Duration `yaml:"stop_timeout" default:"10s" min:"1s" max:"5m" doc:"how long an orderly stop may take"`
+	Data    string         `yaml:"data" default:"/var/lib/cfc-relay" doc:"directory of the relay's state; made if missing, for its user alone (0700)"`
+	Listen  string         `yaml:"listen" doc:"host:port where users and agents join; 127.0.0.1:8080 without a certificate, :8443 with one"`
+	Plain   bool           `yaml:"insecure_plaintext" doc:"allow plain text beyond loopback, for example behind a proxy that does TLS on another host; tokens are then taken from loopback only"`
+	TLS     TLS            `yaml:"tls"`
+	Origins []string       `yaml:"origins" doc:"further origins, such as https://cfc.example.com, whose pages may join from a browser; the relay's own always may"`
+	Monitor Monitor        `yaml:"monitor"`
+	Limits  Limits         `yaml:"limits"`
+	Log     logging.Config `yaml:"log"`
+	Audit   string         `yaml:"audit" doc:"file of the audit log; audit.log in the data directory if empty"`
+	Stop    time.Duration  `yaml:"stop_timeout" default:"10s" min:"1s" max:"5m" doc:"how long an orderly stop may take"`
 
 	// Version is the program's, for status and metrics.
 	Version string `yaml:"-"`
@@ -60,12 +61,6 @@ type Limits struct {
 	Calls              int `yaml:"calls_per_session" default:"256" min:"1" max:"65536" doc:"calls in flight of one session"`
 	AgentQueue         int `yaml:"agent_queue" default:"256" min:"16" max:"65536" doc:"messages queued for one agent"`
 	ClientQueue        int `yaml:"client_queue" default:"1024" min:"16" max:"65536" doc:"messages queued for one user's session"`
-}
-
-// Log says what is logged; it goes to standard error.
-type Log struct {
-	Level  string `yaml:"level" default:"info" enum:"debug|info|warn|error" doc:"least level that is logged"`
-	Format string `yaml:"format" default:"json" enum:"json|text" doc:"one JSON object a line, or text for people"`
 }
 
 // Encrypted reports whether the relay has a certificate.

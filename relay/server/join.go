@@ -14,6 +14,7 @@ import (
 
 	"fabric.center/cfc/relay/route"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/logging"
 	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
 	"go.uber.org/zap"
@@ -69,7 +70,7 @@ func newFront(cfg Config, g gate, l login, hub switchboard, log *zap.Logger) *fr
 // have logged in.
 func (f *front) server(ctx context.Context) *http.Server {
 	return &http.Server{Handler: f, ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, IdleTimeout: headerTimeout, MaxHeaderBytes: headerBytes,
-		ErrorLog: httpLog(f.log), BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog: logging.HTTP(f.log), BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: f.accepted, ConnState: f.changed}
 }
 

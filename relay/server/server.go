@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"time"
 
+	"fabric.center/cfc/shared/layers"
+	"fabric.center/cfc/shared/logging"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
 )
@@ -106,15 +108,15 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) run(ctx context.Context) error {
-	work := layer{{"hub", s.parts.hub.Run}}
+	work := layers.Layer{{Name: "hub", Run: s.parts.hub.Run}}
 	if s.cert != nil {
-		work = append(work, part{"certificate", func(ctx context.Context) error { return s.cert.watch(ctx, reloadEvery) }})
+		work = append(work, layers.Part{Name: "certificate", Run: func(ctx context.Context) error { return s.cert.watch(ctx, reloadEvery) }})
 	}
-	tail := layer{{"presence", s.parts.presence.Run}}
+	tail := layers.Layer{{Name: "presence", Run: s.parts.presence.Run}}
 	if s.sockets.monitor != nil {
-		tail = append(tail, part{"monitor", s.serveMonitor})
+		tail = append(tail, layers.Part{Name: "monitor", Run: s.serveMonitor})
 	}
-	err := runLayers(ctx, layer{{"listener", s.serve}}, work, tail)
+	err := layers.Run(ctx, layers.Layer{{Name: "listener", Run: s.serve}}, work, tail)
 	err = errors.Join(err, s.parts.close())
 	s.log.Info("stopped", zap.Error(err))
 	return err
@@ -192,7 +194,7 @@ func (s *Server) serveMonitor(ctx context.Context) error {
 	metrics := newMetrics(s.cfg.Version, s.ready, s.cert)
 	metrics.MustRegister(s.parts.collectors()...)
 	srv := &http.Server{Handler: monitorHandler(s.ready, metrics), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout,
-		WriteTimeout: 2 * headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes, ErrorLog: httpLog(s.log),
+		WriteTimeout: 2 * headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes, ErrorLog: logging.HTTP(s.log),
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(s.sockets.monitor) }()

@@ -18,6 +18,7 @@ import (
 	"fabric.center/cfc/relay/server"
 	"fabric.center/cfc/relay/store"
 	"fabric.center/cfc/shared/config"
+	"fabric.center/cfc/shared/logging"
 	"github.com/spf13/cobra"
 )
 
@@ -105,7 +106,7 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		log, err := server.NewLog(c.Log, os.Stderr)
+		log, err := logging.New(c.Log, os.Stderr)
 		if err != nil {
 			return err
 		}
