@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"fabric.center/cfc/relay/route"
 	"fabric.center/cfc/relay/store"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
 )
@@ -19,7 +21,7 @@ func code(tok wire.Token) wamp.Dict { return wamp.Dict{"activation_code": tok.Se
 
 func (r *rig) left(tok wire.Token, want int) {
 	r.t.Helper()
-	got, err := r.Store.Token(r.Ctx, tok.ID)
+	got, err := r.Store.Token(r.Ctx(), tok.ID)
 	if err != nil || got.Left != want {
 		r.t.Fatalf("token %+v, %v; want %d left", got, err, want)
 	}
@@ -40,7 +42,7 @@ func TestUserClaims(t *testing.T) {
 	if id.AuthID != "bob" || id.TokenID != "" {
 		t.Errorf("identity %+v", id)
 	}
-	if _, err := r.RevokeToken(r.Ctx, tok.ID, r.Now); err != nil {
+	if _, err := r.RevokeToken(r.Ctx(), tok.ID, r.Now); err != nil {
 		t.Fatal(err)
 	}
 	r.welcome(k)
@@ -60,7 +62,7 @@ func TestUserClaimRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := r.Token(store.Token{Purpose: wire.ForUser, User: "revoked"})
-	if _, err := r.RevokeToken(r.Ctx, revoked.ID, r.Now); err != nil {
+	if _, err := r.RevokeToken(r.Ctx(), revoked.ID, r.Now); err != nil {
 		t.Fatal(err)
 	}
 	taken := r.Token(store.Token{Purpose: wire.ForUser, User: "bob"})
@@ -136,7 +138,7 @@ func TestNodeClaims(t *testing.T) {
 	r.left(open, 3)
 	r.left(fixed, 1)
 	replace := r.Token(store.Token{Purpose: wire.ForNode, Realm: "r1", NodeID: "n1", Replace: true})
-	old, err := r.NodeNamed(r.Ctx, "r1", "n1")
+	old, err := r.NodeNamed(r.Ctx(), "r1", "n1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +146,7 @@ func TestNodeClaims(t *testing.T) {
 	if id.NodeOID != old.OID {
 		t.Error("a replaced host has another oid")
 	}
-	if h, _ := r.Holder(r.Ctx, old.Pubkey); !h.Nobody() {
+	if h, _ := r.Holder(r.Ctx(), old.Pubkey); !h.Nobody() {
 		t.Error("the old key is still paired")
 	}
 }
@@ -153,7 +155,7 @@ func TestTicket(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.AddressFailures, c.KeyFailures = 1e6, 1e6 })
 	r.known("bob")
 	for realm, role := range map[string]wire.Role{"r1": wire.Operator, "r2": wire.Viewer} {
-		if _, err := r.SetMember(r.Ctx, realm, "bob", role); err != nil {
+		if _, err := r.SetMember(r.Ctx(), realm, "bob", role); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,12 +179,12 @@ func TestTicket(t *testing.T) {
 		if id.Role != c.role || d["authrole"] != c.role || id.AuthID != "bob" || id.Method != "ticket" || id.TokenID != c.tok.ID || id.Pubkey != "" {
 			t.Errorf("realm %q: identity %+v, want %s", c.realm, id, c.role)
 		}
-		if err := r.auth.Check(r.Ctx, id); err != nil {
+		if err := r.auth.Check(r.Ctx(), id); err != nil {
 			t.Error(err)
 		}
 	}
 	revoked := ticket(store.Token{})
-	if _, err := r.RevokeToken(r.Ctx, revoked.ID, r.Now); err != nil {
+	if _, err := r.RevokeToken(r.Ctx(), revoked.ID, r.Now); err != nil {
 		t.Fatal(err)
 	}
 	unknown, _ := wire.NewToken(wire.ForTicket)
@@ -223,7 +225,7 @@ func TestTicket(t *testing.T) {
 func TestCheck(t *testing.T) {
 	r := newRig(t, nil)
 	bob := r.known("bob")
-	if _, err := r.SetMember(r.Ctx, "r1", "bob", wire.Operator); err != nil {
+	if _, err := r.SetMember(r.Ctx(), "r1", "bob", wire.Operator); err != nil {
 		t.Fatal(err)
 	}
 	nodeKey, n := r.node("r1", "n1")
@@ -237,7 +239,7 @@ func TestCheck(t *testing.T) {
 	kinds := func(what string, of ...cfcerr.Kind) {
 		t.Helper()
 		for i, id := range []string{"member", "user", "agent", "script"} {
-			err := r.auth.Check(r.Ctx, []any{member, user, agent, script}[i].(route.Identity))
+			err := r.auth.Check(r.Ctx(), []any{member, user, agent, script}[i].(route.Identity))
 			if cfcerr.KindOf(err) != of[i] {
 				t.Errorf("%s: %s: %v", what, id, err)
 			}
@@ -245,7 +247,7 @@ func TestCheck(t *testing.T) {
 	}
 	kinds("nothing changed", 0, 0, 0, 0)
 	set := func(role wire.Role) {
-		if _, err := r.SetMember(r.Ctx, "r1", "bob", role); err != nil {
+		if _, err := r.SetMember(r.Ctx(), "r1", "bob", role); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -253,19 +255,19 @@ func TestCheck(t *testing.T) {
 	kinds("more rights", cfcerr.NotAuthorized, 0, 0, 0)
 	set(wire.Viewer)
 	kinds("fewer rights", cfcerr.NotAuthorized, 0, 0, 0)
-	if err := r.RemoveMember(r.Ctx, "r1", "bob"); err != nil {
+	if err := r.RemoveMember(r.Ctx(), "r1", "bob"); err != nil {
 		t.Fatal(err)
 	}
 	kinds("removed", cfcerr.NotAuthorized, 0, 0, cfcerr.NotAuthorized)
-	if _, err := r.RevokeToken(r.Ctx, tok.ID, r.Now); err != nil {
+	if _, err := r.RevokeToken(r.Ctx(), tok.ID, r.Now); err != nil {
 		t.Fatal(err)
 	}
 	kinds("ticket revoked", cfcerr.NotAuthorized, 0, 0, cfcerr.AuthenticationFailed)
-	if _, err := r.UnpairNode(r.Ctx, n.OID); err != nil {
+	if _, err := r.UnpairNode(r.Ctx(), n.OID); err != nil {
 		t.Fatal(err)
 	}
 	kinds("unpaired", cfcerr.NotAuthorized, 0, cfcerr.NodeUnpaired, cfcerr.AuthenticationFailed)
-	if err := r.DeleteUser(r.Ctx, "bob"); err != nil {
+	if err := r.DeleteUser(r.Ctx(), "bob"); err != nil {
 		t.Fatal(err)
 	}
 	kinds("deleted", cfcerr.AuthenticationFailed, cfcerr.AuthenticationFailed, cfcerr.NodeUnpaired, cfcerr.AuthenticationFailed)
@@ -290,4 +292,32 @@ type brokenStore struct{ Store }
 
 func (brokenStore) Holder(context.Context, string) (store.Holder, error) {
 	return store.Holder{}, errors.New("secret text")
+}
+
+// TestTwoClaimsAtOnce: two connections with one token, each with a key of its
+// own; one gets in, the other has used nothing up.
+func TestTwoClaimsAtOnce(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.AddressFailures, c.KeyFailures = 1e6, 1e6 })
+	for try := range 50 {
+		tok := r.Token(store.Token{Purpose: wire.ForNode, Realm: "r1", NodeID: fmt.Sprintf("n%d", try)})
+		conns, keys := make([]*peer.Conn, 2), []caller{{}, {}}
+		for i := range keys {
+			keys[i] = caller{key: newKey(t), agent: true, extra: code(tok)}
+			conns[i] = r.connect(keys[i])
+		}
+		aborts := make([]*wamp.Abort, 2)
+		var both sync.WaitGroup
+		for i := range keys {
+			both.Go(func() { _, aborts[i] = r.loginOn(conns[i], keys[i]) })
+		}
+		both.Wait()
+		<-r.ids
+		<-r.failures
+		for i := range keys {
+			h, err := r.Holder(r.Ctx(), keys[i].key.Public())
+			if err != nil || h.Nobody() != (aborts[i] != nil) || aborts[i] != nil && aborts[i].Reason != badToken {
+				t.Fatalf("try %d: key %d belongs to %+v, %v, answer %v", try, i, h, err, aborts[i])
+			}
+		}
+	}
 }

@@ -28,7 +28,7 @@ const (
 func TestUser(t *testing.T) {
 	r := newRig(t, nil)
 	key := r.known("bob")
-	if _, err := r.SetMember(r.Ctx, "r1", "bob", wire.Operator); err != nil {
+	if _, err := r.SetMember(r.Ctx(), "r1", "bob", wire.Operator); err != nil {
 		t.Fatal(err)
 	}
 	for realm, want := range map[string][2]string{"": {wire.UsersRealm, "user"}, wire.UsersRealm: {wire.UsersRealm, "user"}, "r1": {"r1", "operator"}} {
@@ -40,7 +40,7 @@ func TestUser(t *testing.T) {
 			!strings.HasPrefix(id.Address, "127.0.0.1:") || id.Hello["roles"] == nil || id.NodeOID != "" {
 			t.Errorf("realm %q: identity %+v", realm, id)
 		}
-		if err := r.auth.Check(r.Ctx, id); err != nil {
+		if err := r.auth.Check(r.Ctx(), id); err != nil {
 			t.Errorf("realm %q: %v", realm, err)
 		}
 	}
@@ -110,7 +110,7 @@ func TestAgent(t *testing.T) {
 			id.Node.Kind == nil || *id.Node.Kind != "crossbar" || !id.Node.Attached || id.Node.Version != "26.10.1" {
 			t.Errorf("identity %+v", id)
 		}
-		if err := r.auth.Check(r.Ctx, id); err != nil {
+		if err := r.auth.Check(r.Ctx(), id); err != nil {
 			t.Error(err)
 		}
 	}
@@ -246,7 +246,7 @@ func TestSecretsOverPlainText(t *testing.T) {
 			}
 		}
 	}
-	if got, err := r.Store.Token(r.Ctx, tok.ID); err != nil || got.Left != 1 {
+	if got, err := r.Store.Token(r.Ctx(), tok.ID); err != nil || got.Left != 1 {
 		t.Errorf("token %+v, %v", got, err)
 	}
 }

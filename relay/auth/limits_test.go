@@ -22,6 +22,16 @@ func TestThrottleOfKey(t *testing.T) {
 	if fmt.Sprint(a.Details["after"]) != "40" || !strings.Contains(fmt.Sprint(a.Details["message"]), "40 s") {
 		t.Errorf("details %v", a.Details)
 	}
+	lines := len(r.audited.all)
+	for range 5 {
+		if _, abort := r.login(bad); abort == nil || abort.Reason != limitReached {
+			t.Fatalf("answered %v", abort)
+		}
+		<-r.failures
+	}
+	if len(r.audited.all) != lines {
+		t.Errorf("a flood fills the audit log: %+v", r.audited.last())
+	}
 	// A good key is let in all the same, and others have their own count.
 	r.welcome(caller{key: key})
 	r.refused(caller{key: newKey(t)}, authFailed, "unknown key")
@@ -52,7 +62,8 @@ func TestThrottleForgets(t *testing.T) {
 			t.Fatalf("keeps %d keys and %d addresses", len(th.keys.by), len(th.addresses.by))
 		}
 	}
-	if th.fail("h", "k", now); th.fail("h", "k", now.Add(time.Second)) != 59*time.Second {
+	th.fail("h", "k", now)
+	if v := th.fail("h", "k", now.Add(time.Second)); v != (verdict{59 * time.Second, true}) {
 		t.Error("the newest key is not counted")
 	}
 	th.fail("h", "", now.Add(3*time.Minute))
@@ -69,7 +80,7 @@ func TestFloodFromOneAddress(t *testing.T) {
 	for i := range 2 * maxCounted {
 		th.fail("2001:db8::1:"+fmt.Sprintf("%x", i&0xFFFF), fmt.Sprint("key", i), now)
 	}
-	if th.fail("10.0.0.1", "k", now) == 0 {
+	if th.fail("10.0.0.1", "k", now).after == 0 {
 		t.Error("the key was forgotten")
 	}
 }

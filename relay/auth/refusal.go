@@ -55,9 +55,13 @@ func (at *attempt) refuse(err error) error {
 	if ref != "" {
 		at.cfg.Log.Error("log-in failed", zap.String("id", ref), zap.Error(err))
 	} else if told.Kind != cfcerr.Timeout {
-		at.record(err, told)
-		if after := at.throttle.fail(at.host, at.who(), at.cfg.Now()); after > 0 {
-			seconds := int64(math.Ceil(after.Seconds()))
+		v := at.throttle.fail(at.host, at.who(), at.cfg.Now())
+		if v.after == 0 || v.first {
+			// The rest of a flood must not drive what matters out of the log.
+			at.record(err, told, v.first)
+		}
+		if v.after > 0 {
+			seconds := int64(math.Ceil(v.after.Seconds()))
 			told = cfcerr.New(cfcerr.LimitExceeded, "cannot log in: too many failures, try again in %d s", seconds).With("after", seconds)
 		}
 	}
@@ -75,7 +79,7 @@ func (at *attempt) who() string {
 	return at.hello.authid
 }
 
-func (at *attempt) record(err error, told *cfcerr.Error) {
+func (at *attempt) record(err error, told *cfcerr.Error, last bool) {
 	e := audit.Event{Event: audit.LoginRefused, Address: at.host, Realm: limited(at.hello.realm), User: limited(at.user), Node: at.hello.nodeID,
 		Key: at.hello.pubkey, Kind: told.URI(), Reason: told.Message}
 	var token *store.TokenError
@@ -85,6 +89,9 @@ func (at *attempt) record(err error, told *cfcerr.Error) {
 		e.Token, e.Reason = token.ID, "token "+token.Reason
 	case errors.As(err, &own):
 		e.Reason = own.why
+	}
+	if last {
+		e.Reason += "; over the limit, further failures of this minute are not recorded"
 	}
 	at.cfg.Audit.Record(e)
 }

@@ -135,7 +135,7 @@ func (r *rig) pass(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.now = r.now.Add(d)
-	r.World.Now = r.now
+	r.Now = r.now
 }
 
 func newKey(t testing.TB) identity.Key {

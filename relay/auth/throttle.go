@@ -7,7 +7,8 @@ import (
 )
 
 // throttle counts failures a minute, for keys and for addresses. What it says
-// is told to those who fail; it keeps nobody out.
+// is told to those who fail, and keeps a flood out of the audit log; it keeps
+// nobody out of the relay.
 type throttle struct {
 	mu              sync.Mutex
 	keys, addresses counter
@@ -22,12 +23,18 @@ func newThrottle(keys, addresses int) *throttle {
 	return &throttle{keys: newCounter(keys), addresses: newCounter(addresses)}
 }
 
-// fail counts a failure and says how long not to try again; zero within the limits.
-func (t *throttle) fail(host, key string, now time.Time) time.Duration {
+// verdict on a failure.
+type verdict struct {
+	after time.Duration // not to try again before; zero within the limits
+	first bool          // over a limit, the first time in its minute
+}
+
+// fail counts a failure.
+func (t *throttle) fail(host, key string, now time.Time) verdict {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if after := t.addresses.fail(site(host), now); after > 0 || key == "" {
-		return after
+	if v := t.addresses.fail(site(host), now); v.after > 0 || key == "" {
+		return v
 	}
 	return t.keys.fail(key, now)
 }
@@ -49,7 +56,7 @@ func newCounter(limit int) counter {
 	return counter{limit, map[string]*list.Element{}, list.New()}
 }
 
-func (c *counter) fail(name string, now time.Time) time.Duration {
+func (c *counter) fail(name string, now time.Time) verdict {
 	for e := c.order.Front(); e != nil && (now.Sub(e.Value.(*count).begin) >= window || len(c.by) > maxCounted-1 && c.by[name] == nil); e = c.order.Front() {
 		delete(c.by, e.Value.(*count).name)
 		c.order.Remove(e)
@@ -61,7 +68,7 @@ func (c *counter) fail(name string, now time.Time) time.Duration {
 	}
 	n := e.Value.(*count)
 	if n.n++; n.n <= c.limit {
-		return 0
+		return verdict{}
 	}
-	return n.begin.Add(window).Sub(now)
+	return verdict{n.begin.Add(window).Sub(now), n.n == c.limit+1}
 }

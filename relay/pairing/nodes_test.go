@@ -138,7 +138,7 @@ func TestLoad(t *testing.T) {
 	b := r.must("ann", "pair_node", storetest.Key(t), "r1", "b").(catalog.NodeInfo)
 	r.must("bob", "create_management_realm", "r2")
 	earlier := r.now.Add(-time.Hour)
-	r.OK(r.SaveLastSeen(r.Ctx, map[string]store.LastSeen{
+	r.OK(r.SaveLastSeen(r.Ctx(), map[string]store.LastSeen{
 		a.OID: {Since: earlier, Reason: "silent", Agent: catalog.AgentInfo{OS: "linux"}},
 		b.OID: {Online: true, Since: earlier},
 	}))

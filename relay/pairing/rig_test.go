@@ -294,9 +294,9 @@ func (r *rig) token(user, purpose string, options map[string]any) (catalog.Token
 }
 
 func (r *rig) claimNode(tok wire.Token, key, id string) (store.NodeClaimed, error) {
-	return r.m.ClaimNode(r.Ctx, store.NodeClaim{Token: tok, Pubkey: key, NodeID: id, OID: newOID(), Now: r.now}, "10.0.0.9")
+	return r.m.ClaimNode(r.Ctx(), store.NodeClaim{Token: tok, Pubkey: key, NodeID: id, OID: newOID(), Now: r.now}, "10.0.0.9")
 }
 
 func (r *rig) claimUser(tok wire.Token, key string) (store.UserClaimed, error) {
-	return r.m.ClaimUser(r.Ctx, store.UserClaim{Token: tok, Pubkey: key, Now: r.now}, "10.0.0.9")
+	return r.m.ClaimUser(r.Ctx(), store.UserClaim{Token: tok, Pubkey: key, Now: r.now}, "10.0.0.9")
 }

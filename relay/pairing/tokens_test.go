@@ -31,7 +31,7 @@ func TestCreateToken(t *testing.T) {
 	if made.Expires != "2026-03-08T12:00:00.000Z" || made.Uses != 3 || made.Pin != "sha256:ab" {
 		t.Errorf("made %+v", made)
 	}
-	got, err := r.Store.Token(r.Ctx, secret.ID)
+	got, err := r.Store.Token(r.Ctx(), secret.ID)
 	if err != nil || !got.Replace || got.Labels["a"] != "b" || got.NodeID != "n1" || strings.Contains(fmt.Sprintf("%+v", got), made.Token) {
 		t.Errorf("kept %+v, %v", got, err)
 	}

@@ -101,11 +101,11 @@ func TestOpenMakesPrivateFiles(t *testing.T) {
 func TestStateSurvivesClose(t *testing.T) {
 	path := filepath.Join(dataDir(t), "relay.db")
 	s := open(t, path)
-	fill(t, s, 300)
+	fill(t, s, 100)
 	must(t, s.Close())
 	s = open(t, path)
-	if n := count(t, s); n != 300 {
-		t.Fatalf("%d nodes, want 300", n)
+	if n := count(t, s); n != 100 {
+		t.Fatalf("%d nodes, want 100", n)
 	}
 }
 
@@ -122,7 +122,7 @@ func TestOpenRefusesFileInUse(t *testing.T) {
 func TestOurCheckAgreesWithBbolt(t *testing.T) {
 	path := filepath.Join(dataDir(t), "relay.db")
 	s := open(t, path)
-	fill(t, s, 200)
+	fill(t, s, 80)
 	all, err := s.Nodes(t.Context(), "r1")
 	must(t, err)
 	for i, n := range all {
@@ -153,7 +153,7 @@ func TestOurCheckAgreesWithBbolt(t *testing.T) {
 func TestTruncatedWhileInUse(t *testing.T) {
 	path := filepath.Join(dataDir(t), "relay.db")
 	s := open(t, path)
-	fill(t, s, 200)
+	fill(t, s, 80)
 	must(t, os.Truncate(path, 4096))
 	_, err := s.Nodes(t.Context(), "r1")
 	if err == nil || !strings.Contains(err.Error(), path) {
@@ -194,7 +194,7 @@ func TestBackupWhileWriting(t *testing.T) {
 		}
 		done <- nil
 	}()
-	for range 10 {
+	for range 5 {
 		before := count(t, s)
 		must(t, Backup(t.Context(), path, to))
 		after := count(t, s)

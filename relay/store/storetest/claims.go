@@ -16,28 +16,28 @@ import (
 
 func testTokens(t *testing.T, w *World) {
 	tok := w.Token(store.Token{Purpose: wire.ForUser, User: "bob", Uses: 2})
-	got, err := w.Store.Token(w.Ctx, tok.ID)
+	got, err := w.Store.Token(w.Ctx(), tok.ID)
 	w.OK(err)
 	if got.User != "bob" || got.Left != 2 || got.By != "root" || !got.Expires.Equal(w.Now.Add(time.Hour)) {
 		t.Fatalf("token %+v", got)
 	}
-	_, err = w.RevokeToken(w.Ctx, tok.ID, w.Now)
+	_, err = w.RevokeToken(w.Ctx(), tok.ID, w.Now)
 	w.OK(err)
-	_, err = w.RevokeToken(w.Ctx, tok.ID, w.Now.Add(time.Hour))
+	_, err = w.RevokeToken(w.Ctx(), tok.ID, w.Now.Add(time.Hour))
 	w.OK(err)
-	got, err = w.Store.Token(w.Ctx, tok.ID)
+	got, err = w.Store.Token(w.Ctx(), tok.ID)
 	if err != nil || !got.Revoked.Equal(w.Now) {
 		t.Fatalf("revoked %v, %v", got.Revoked, err)
 	}
-	_, err = w.RevokeToken(w.Ctx, "none", w.Now)
+	_, err = w.RevokeToken(w.Ctx(), "none", w.Now)
 	w.Refused(err, cfcerr.NoSuchToken)
-	_, err = w.Store.Token(w.Ctx, "none")
+	_, err = w.Store.Token(w.Ctx(), "none")
 	w.Refused(err, cfcerr.NoSuchToken)
-	w.Refused(w.AddToken(w.Ctx, got), cfcerr.AlreadyExists)
+	w.Refused(w.AddToken(w.Ctx(), got), cfcerr.AlreadyExists)
 	// Ended ones are forgotten after a while, by the next token.
 	w.Now = w.Now.Add(30 * 24 * time.Hour)
 	w.Token(store.Token{Purpose: wire.ForUser, User: "eve"})
-	all, err := w.Tokens(w.Ctx)
+	all, err := w.Tokens(w.Ctx())
 	w.OK(err)
 	if slices.ContainsFunc(all, func(o store.Token) bool { return o.ID == tok.ID }) {
 		t.Fatal("a token that ended a month ago is still kept")
@@ -50,7 +50,7 @@ func testTokenLimit(t *testing.T, w *World) {
 		w.Token(store.Token{Purpose: wire.ForTicket, User: "bob", By: "bob"})
 	}
 	_, more := w.NewToken(store.Token{Purpose: wire.ForTicket, User: "bob", By: "bob"})
-	w.Refused(w.AddToken(w.Ctx, more), cfcerr.LimitExceeded)
+	w.Refused(w.AddToken(w.Ctx(), more), cfcerr.LimitExceeded)
 	w.Token(store.Token{Purpose: wire.ForTicket, User: "bob", By: "root"})
 	// What has ended does not count.
 	w.Now = w.Now.Add(2 * time.Hour)
@@ -59,21 +59,21 @@ func testTokenLimit(t *testing.T, w *World) {
 
 func testFirstOwner(t *testing.T, w *World) {
 	_, again := w.NewToken(store.Token{Purpose: wire.ForUser, User: "second", First: true, By: "relay"})
-	w.Refused(w.AddToken(w.Ctx, again), cfcerr.AlreadyExists)
+	w.Refused(w.AddToken(w.Ctx(), again), cfcerr.AlreadyExists)
 }
 
 func testClaimUser(t *testing.T, w *World) {
 	w.Realm("r1", "root")
 	key := Key(t)
 	tok := w.Token(store.Token{Purpose: wire.ForUser, User: "bob", Realm: "r1", Role: wire.Operator})
-	got, err := w.ClaimUser(w.Ctx, store.UserClaim{Token: tok, Pubkey: key, Realm: "r1", Now: w.Now})
+	got, err := w.ClaimUser(w.Ctx(), store.UserClaim{Token: tok, Pubkey: key, Realm: "r1", Now: w.Now})
 	w.OK(err)
 	if !got.Claimed || got.User.Name != "bob" || got.Replaced || got.Token.ID != tok.ID || !slices.Equal(got.Token.Claimed, []string{key}) {
 		t.Fatalf("claimed %+v", got)
 	}
 	w.left(tok, 0)
 	w.holder(key, store.Holder{User: "bob"})
-	if role, err := w.Role(w.Ctx, "r1", "bob"); err != nil || role != wire.Operator {
+	if role, err := w.Role(w.Ctx(), "r1", "bob"); err != nil || role != wire.Operator {
 		t.Fatalf("role %q, %v", role, err)
 	}
 	_, err = w.ByUser(tok, Key(t))
@@ -116,7 +116,7 @@ func testClaimUserRefused(t *testing.T, w *World) {
 			if c.change != nil {
 				c.change(&claim)
 			}
-			_, err := w.ClaimUser(w.Ctx, claim)
+			_, err := w.ClaimUser(w.Ctx(), claim)
 			if c.why != "" {
 				w.Why(err, c.why)
 			} else {
@@ -128,7 +128,7 @@ func testClaimUserRefused(t *testing.T, w *World) {
 		})
 	}
 	tok := w.Token(store.Token{Purpose: wire.ForUser, User: "late"})
-	_, err := w.RevokeToken(w.Ctx, tok.ID, w.Now)
+	_, err := w.RevokeToken(w.Ctx(), tok.ID, w.Now)
 	w.OK(err)
 	_, err = w.ByUser(tok, Key(t))
 	w.Why(err, store.ReasonRevoked)
@@ -160,13 +160,13 @@ func testClaimReplaceUser(t *testing.T, w *World) {
 		t.Fatalf("claimed %+v", got)
 	}
 	w.holder(old, store.Holder{})
-	if role, err := w.Role(w.Ctx, "r1", "bob"); err != nil || role != wire.Owner {
+	if role, err := w.Role(w.Ctx(), "r1", "bob"); err != nil || role != wire.Owner {
 		t.Fatalf("role %q, %v", role, err)
 	}
 	// Whoever had the old key has made no way back for himself.
 	_, err = w.ByUser(back, old)
 	w.Why(err, store.ReasonUnknown)
-	_, err = w.Ticket(w.Ctx, "bob", ticket, w.Now)
+	_, err = w.Ticket(w.Ctx(), "bob", ticket, w.Now)
 	w.Why(err, store.ReasonUnknown)
 }
 
@@ -174,19 +174,19 @@ func testClaimNode(t *testing.T, w *World) {
 	w.Realm("r1", "root")
 	tok := w.Token(store.Token{Purpose: wire.ForNode, Realm: "r1", Uses: 3, Labels: map[string]string{"site": "b"}})
 	key, oid := Key(t), uuid.NewString()
-	got, err := w.ClaimNode(w.Ctx, store.NodeClaim{Token: tok, Pubkey: key, NodeID: "n1", Fallback: "host", OID: oid, Realm: "r1", Now: w.Now})
+	got, err := w.ClaimNode(w.Ctx(), store.NodeClaim{Token: tok, Pubkey: key, NodeID: "n1", Fallback: "host", OID: oid, Realm: "r1", Now: w.Now})
 	w.OK(err)
 	n := got.Node
 	if !got.Claimed || n.OID != oid || n.ID != "n1" || n.Realm != "r1" || n.Pubkey != key || n.PairedBy != "root" || !maps.Equal(n.Labels, map[string]string{"site": "b"}) {
 		t.Fatalf("claimed %+v", got)
 	}
-	got, err = w.ClaimNode(w.Ctx, store.NodeClaim{Token: tok, Pubkey: Key(t), Fallback: "host", OID: uuid.NewString(), Now: w.Now})
+	got, err = w.ClaimNode(w.Ctx(), store.NodeClaim{Token: tok, Pubkey: Key(t), Fallback: "host", OID: uuid.NewString(), Now: w.Now})
 	if err != nil || got.Node.ID != "host" {
 		t.Fatalf("claimed %+v, %v", got, err)
 	}
 	w.left(tok, 1)
 	fixed := w.Token(store.Token{Purpose: wire.ForNode, Realm: "r1", NodeID: "n2"})
-	got, err = w.ClaimNode(w.Ctx, store.NodeClaim{Token: fixed, Pubkey: Key(t), Fallback: "host", OID: uuid.NewString(), Now: w.Now})
+	got, err = w.ClaimNode(w.Ctx(), store.NodeClaim{Token: fixed, Pubkey: Key(t), Fallback: "host", OID: uuid.NewString(), Now: w.Now})
 	if err != nil || got.Node.ID != "n2" {
 		t.Fatalf("claimed %+v, %v", got, err)
 	}
@@ -228,7 +228,7 @@ func testClaimNodeRefused(t *testing.T, w *World) {
 			if c.change != nil {
 				c.change(&claim)
 			}
-			_, err := w.ClaimNode(w.Ctx, claim)
+			_, err := w.ClaimNode(w.Ctx(), claim)
 			if c.why != "" {
 				w.Why(err, c.why)
 			} else {
@@ -243,14 +243,14 @@ func testClaimNodeRefused(t *testing.T, w *World) {
 func testClaimReplaceNode(t *testing.T, w *World) {
 	w.Realm("r1", "root")
 	old, key := w.Paired("r1", "n1"), Key(t)
-	w.OK(w.SaveLastSeen(w.Ctx, map[string]store.LastSeen{old.OID: {Reason: "closed"}}))
+	w.OK(w.SaveLastSeen(w.Ctx(), map[string]store.LastSeen{old.OID: {Reason: "closed"}}))
 	tok := w.Token(store.Token{Purpose: wire.ForNode, Realm: "r1", NodeID: "n1", Replace: true, Labels: map[string]string{"rack": "7"}})
 	got, err := w.ByNode(tok, key, "")
 	w.OK(err)
 	if got.Replaced != old.Pubkey || got.Node.OID != old.OID || got.Node.Pubkey != key {
 		t.Fatalf("claimed %+v", got)
 	}
-	n, err := w.Node(w.Ctx, old.OID)
+	n, err := w.Node(w.Ctx(), old.OID)
 	if err != nil || n.Pubkey != key || n.Last.Reason != "closed" || !maps.Equal(n.Labels, map[string]string{"site": "a", "rack": "7"}) {
 		t.Fatalf("node %+v, %v", n, err)
 	}
@@ -288,14 +288,14 @@ func testClaimRepeated(t *testing.T, w *World) {
 	w.left(node, 1)
 	repeat("of an unknown token", unknownUser, unknownNode)
 	for _, tok := range []wire.Token{user, node} {
-		_, err := w.RevokeToken(w.Ctx, tok.ID, w.Now)
+		_, err := w.RevokeToken(w.Ctx(), tok.ID, w.Now)
 		w.OK(err)
 	}
 	repeat("revoked", user, node)
 	w.Now = w.Now.Add(2 * time.Hour)
 	repeat("expired", user, node)
 	// An unpaired key is a stranger again.
-	_, err = w.UnpairNode(w.Ctx, first.Node.OID)
+	_, err = w.UnpairNode(w.Ctx(), first.Node.OID)
 	w.OK(err)
 	_, err = w.ByNode(node, nodeKey, "n1")
 	w.Why(err, store.ReasonRevoked)
@@ -316,7 +316,7 @@ func testOneHolder(t *testing.T, w *World) {
 	w.Refused(err, cfcerr.AlreadyExists)
 	w.left(user, 1)
 	w.left(node, 1)
-	w.Refused(w.PairNode(w.Ctx, store.Node{OID: uuid.NewString(), Realm: "r1", ID: "n3", Pubkey: bob}), cfcerr.AlreadyExists)
+	w.Refused(w.PairNode(w.Ctx(), store.Node{OID: uuid.NewString(), Realm: "r1", ID: "n3", Pubkey: bob}), cfcerr.AlreadyExists)
 	// With a token that is no good the key's kind is not told.
 	dead, err := wire.NewToken(wire.ForNode)
 	w.OK(err)
@@ -328,13 +328,13 @@ func testOneHolder(t *testing.T, w *World) {
 func testMakers(t *testing.T, w *World) {
 	w.User("bob")
 	w.Realm("r1", "root")
-	_, err := w.SetMember(w.Ctx, "r1", "bob", wire.Owner)
+	_, err := w.SetMember(w.Ctx(), "r1", "bob", wire.Owner)
 	w.OK(err)
 	node := w.Token(store.Token{Purpose: wire.ForNode, Realm: "r1", By: "bob", Uses: 2})
 	user := w.Token(store.Token{Purpose: wire.ForUser, User: "eve", Realm: "r1", Role: wire.Owner, By: "bob"})
 	_, err = w.ByNode(node, Key(t), "n1")
 	w.OK(err)
-	_, err = w.SetMember(w.Ctx, "r1", "bob", wire.Operator)
+	_, err = w.SetMember(w.Ctx(), "r1", "bob", wire.Operator)
 	w.OK(err)
 	_, err = w.ByNode(node, Key(t), "n2")
 	w.Why(err, store.ReasonMaker)
@@ -370,7 +370,7 @@ func testTwoClaims(t *testing.T, w *World) {
 		done.Wait()
 		won := 0
 		for i, err := range errs {
-			h, herr := w.Holder(w.Ctx, keys[i])
+			h, herr := w.Holder(w.Ctx(), keys[i])
 			w.OK(herr)
 			if err == nil {
 				won++
@@ -392,23 +392,23 @@ func testTicket(t *testing.T, w *World) {
 	w.User("eve")
 	tok := w.Token(store.Token{Purpose: wire.ForTicket, User: "bob", By: "bob", Uses: 2})
 	for range 3 {
-		_, err := w.Ticket(w.Ctx, "bob", tok, w.Now)
+		_, err := w.Ticket(w.Ctx(), "bob", tok, w.Now)
 		w.OK(err)
 	}
 	w.left(tok, 2)
-	_, err := w.UseTicket(w.Ctx, "eve", tok, w.Now)
+	_, err := w.UseTicket(w.Ctx(), "eve", tok, w.Now)
 	w.Why(err, store.ReasonUser)
-	_, err = w.UseTicket(w.Ctx, "bob", tok, w.Now.Add(time.Hour))
+	_, err = w.UseTicket(w.Ctx(), "bob", tok, w.Now.Add(time.Hour))
 	w.Why(err, store.ReasonExpired)
 	other := w.Token(store.Token{Purpose: wire.ForUser, User: "new"})
-	_, err = w.UseTicket(w.Ctx, "bob", other, w.Now)
+	_, err = w.UseTicket(w.Ctx(), "bob", other, w.Now)
 	w.Why(err, store.ReasonPurpose)
 	for left := 1; left >= 0; left-- {
-		got, err := w.UseTicket(w.Ctx, "bob", tok, w.Now)
+		got, err := w.UseTicket(w.Ctx(), "bob", tok, w.Now)
 		if err != nil || got.Left != left {
 			t.Fatalf("ticket %+v, %v", got, err)
 		}
 	}
-	_, err = w.UseTicket(w.Ctx, "bob", tok, w.Now)
+	_, err = w.UseTicket(w.Ctx(), "bob", tok, w.Now)
 	w.Why(err, store.ReasonUsed)
 }

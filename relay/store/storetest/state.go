@@ -17,7 +17,7 @@ import (
 func testUsers(t *testing.T, w *World) {
 	key := w.User("bob")
 	w.User("alice@example.com")
-	all, err := w.Users(w.Ctx)
+	all, err := w.Users(w.Ctx())
 	w.OK(err)
 	var names []string
 	for _, u := range all {
@@ -26,19 +26,19 @@ func testUsers(t *testing.T, w *World) {
 	if want := []string{"alice@example.com", "bob", "root"}; !slices.Equal(names, want) {
 		t.Fatalf("users %v, want %v", names, want)
 	}
-	bob, err := w.Store.User(w.Ctx, "bob")
+	bob, err := w.Store.User(w.Ctx(), "bob")
 	w.OK(err)
 	if !slices.Equal(bob.Pubkeys, []string{key}) || !bob.Created.Equal(w.Now) || bob.Owner {
 		t.Fatalf("bob is %+v", bob)
 	}
-	if root, err := w.Store.User(w.Ctx, "root"); err != nil || !root.Owner {
+	if root, err := w.Store.User(w.Ctx(), "root"); err != nil || !root.Owner {
 		t.Fatalf("root is %+v, %v", root, err)
 	}
 	w.holder(key, store.Holder{User: "bob"})
 	w.holder(Key(t), store.Holder{})
-	_, err = w.Store.User(w.Ctx, "nobody")
+	_, err = w.Store.User(w.Ctx(), "nobody")
 	w.Refused(err, cfcerr.NoSuchUser)
-	id, err := w.RelayID(w.Ctx)
+	id, err := w.RelayID(w.Ctx())
 	if err != nil || !wire.ValidOID(id) {
 		t.Fatalf("relay id %q, %v", id, err)
 	}
@@ -49,27 +49,27 @@ func testDeleteUser(t *testing.T, w *World) {
 	key := w.User("bob")
 	w.User("eve")
 	w.Realm("r1", "root")
-	_, err := w.SetMember(w.Ctx, "r1", "bob", wire.Operator)
+	_, err := w.SetMember(w.Ctx(), "r1", "bob", wire.Operator)
 	w.OK(err)
 	own := w.Token(store.Token{Purpose: wire.ForTicket, User: "bob", By: "bob", Uses: 2})
 	other := w.Token(store.Token{Purpose: wire.ForTicket, User: "eve", By: "eve"})
-	w.OK(w.DeleteUser(w.Ctx, "bob"))
-	_, err = w.Store.User(w.Ctx, "bob")
+	w.OK(w.DeleteUser(w.Ctx(), "bob"))
+	_, err = w.Store.User(w.Ctx(), "bob")
 	w.Refused(err, cfcerr.NoSuchUser)
 	w.holder(key, store.Holder{})
-	if m, err := w.Members(w.Ctx, "r1"); err != nil || !maps.Equal(m, map[string]wire.Role{"root": wire.Owner}) {
+	if m, err := w.Members(w.Ctx(), "r1"); err != nil || !maps.Equal(m, map[string]wire.Role{"root": wire.Owner}) {
 		t.Fatalf("members %v, %v", m, err)
 	}
-	_, err = w.Ticket(w.Ctx, "bob", own, w.Now)
+	_, err = w.Ticket(w.Ctx(), "bob", own, w.Now)
 	w.Why(err, store.ReasonUnknown)
-	if _, err = w.Ticket(w.Ctx, "eve", other, w.Now); err != nil {
+	if _, err = w.Ticket(w.Ctx(), "eve", other, w.Now); err != nil {
 		t.Fatal(err)
 	}
-	w.Refused(w.DeleteUser(w.Ctx, "bob"), cfcerr.NoSuchUser)
-	w.Refused(w.DeleteUser(w.Ctx, "root"), cfcerr.LastOwner)
+	w.Refused(w.DeleteUser(w.Ctx(), "bob"), cfcerr.NoSuchUser)
+	w.Refused(w.DeleteUser(w.Ctx(), "root"), cfcerr.LastOwner)
 	// A user of that name later is another one.
 	w.User("bob")
-	if in, err := w.Memberships(w.Ctx, "bob"); err != nil || len(in) != 0 {
+	if in, err := w.Memberships(w.Ctx(), "bob"); err != nil || len(in) != 0 {
 		t.Fatalf("memberships %v, %v", in, err)
 	}
 }
@@ -77,16 +77,16 @@ func testDeleteUser(t *testing.T, w *World) {
 func testRealms(t *testing.T, w *World) {
 	w.Realm("r2", "root")
 	w.Realm("r1", "root")
-	all, err := w.Realms(w.Ctx)
+	all, err := w.Realms(w.Ctx())
 	w.OK(err)
 	if len(all) != 2 || all[0].Name != "r1" || all[1].Name != "r2" || all[0].Owner != "root" {
 		t.Fatalf("realms %+v", all)
 	}
-	r, err := w.Store.Realm(w.Ctx, "r1")
+	r, err := w.Store.Realm(w.Ctx(), "r1")
 	w.OK(err)
-	w.Refused(w.CreateRealm(w.Ctx, r), cfcerr.AlreadyExists)
-	w.Refused(w.CreateRealm(w.Ctx, store.Realm{Name: "r3", Owner: "nobody"}), cfcerr.NoSuchUser)
-	_, err = w.Store.Realm(w.Ctx, "r3")
+	w.Refused(w.CreateRealm(w.Ctx(), r), cfcerr.AlreadyExists)
+	w.Refused(w.CreateRealm(w.Ctx(), store.Realm{Name: "r3", Owner: "nobody"}), cfcerr.NoSuchUser)
+	_, err = w.Store.Realm(w.Ctx(), "r3")
 	w.Refused(err, cfcerr.NoSuchRealm)
 }
 
@@ -94,30 +94,30 @@ func testDeleteRealm(t *testing.T, w *World) {
 	w.User("bob")
 	w.Realm("r1", "root")
 	w.Realm("r10", "root")
-	_, err := w.SetMember(w.Ctx, "r1", "bob", wire.Viewer)
+	_, err := w.SetMember(w.Ctx(), "r1", "bob", wire.Viewer)
 	w.OK(err)
 	b, a := w.Paired("r1", "b"), w.Paired("r1", "a")
 	keep := w.Paired("r10", "a")
-	w.OK(w.SaveLastSeen(w.Ctx, map[string]store.LastSeen{a.OID: {Reason: "closed"}}))
+	w.OK(w.SaveLastSeen(w.Ctx(), map[string]store.LastSeen{a.OID: {Reason: "closed"}}))
 	tok := w.Token(store.Token{Purpose: wire.ForNode, Realm: "r1", Uses: 3})
-	_, err = w.DeleteRealm(w.Ctx, "r1", false)
+	_, err = w.DeleteRealm(w.Ctx(), "r1", false)
 	w.Refused(err, cfcerr.NotEmpty)
 	w.holder(a.Pubkey, store.Holder{Node: a.OID})
-	freed, err := w.DeleteRealm(w.Ctx, "r1", true)
+	freed, err := w.DeleteRealm(w.Ctx(), "r1", true)
 	w.OK(err)
 	if len(freed) != 2 || freed[0].OID != a.OID || freed[1].OID != b.OID {
 		t.Fatalf("freed %+v", freed)
 	}
 	w.holder(a.Pubkey, store.Holder{})
 	w.holder(keep.Pubkey, store.Holder{Node: keep.OID})
-	_, err = w.DeleteRealm(w.Ctx, "r1", true)
+	_, err = w.DeleteRealm(w.Ctx(), "r1", true)
 	w.Refused(err, cfcerr.NoSuchRealm)
-	if role, err := w.Role(w.Ctx, "r1", "bob"); err != nil || role != "" {
+	if role, err := w.Role(w.Ctx(), "r1", "bob"); err != nil || role != "" {
 		t.Fatalf("role %q, %v", role, err)
 	}
 	// Neither members nor tokens of a realm come back with its name.
 	w.Realm("r1", "root")
-	if m, err := w.Members(w.Ctx, "r1"); err != nil || len(m) != 1 {
+	if m, err := w.Members(w.Ctx(), "r1"); err != nil || len(m) != 1 {
 		t.Fatalf("members %v, %v", m, err)
 	}
 	_, err = w.ByNode(tok, Key(t), "c")
@@ -129,37 +129,37 @@ func testMembers(t *testing.T, w *World) {
 	w.User("bob")
 	w.Realm("r1", "root")
 	w.Realm("r10", "root")
-	before, err := w.SetMember(w.Ctx, "r1", "bob", wire.Viewer)
+	before, err := w.SetMember(w.Ctx(), "r1", "bob", wire.Viewer)
 	if err != nil || before != "" {
 		t.Fatalf("before %q, %v", before, err)
 	}
-	before, err = w.SetMember(w.Ctx, "r1", "bob", wire.Operator)
+	before, err = w.SetMember(w.Ctx(), "r1", "bob", wire.Operator)
 	if err != nil || before != wire.Viewer {
 		t.Fatalf("before %q, %v", before, err)
 	}
-	before, err = w.SetMember(w.Ctx, "r1", "bob", wire.Operator)
+	before, err = w.SetMember(w.Ctx(), "r1", "bob", wire.Operator)
 	if err != nil || before != wire.Operator {
 		t.Fatalf("before %q, %v", before, err)
 	}
-	if role, err := w.Role(w.Ctx, "r1", "bob"); err != nil || role != wire.Operator {
+	if role, err := w.Role(w.Ctx(), "r1", "bob"); err != nil || role != wire.Operator {
 		t.Fatalf("role %q, %v", role, err)
 	}
-	if in, err := w.Memberships(w.Ctx, "bob"); err != nil || !maps.Equal(in, map[string]wire.Role{"r1": wire.Operator}) {
+	if in, err := w.Memberships(w.Ctx(), "bob"); err != nil || !maps.Equal(in, map[string]wire.Role{"r1": wire.Operator}) {
 		t.Fatalf("memberships %v, %v", in, err)
 	}
 	narrowed := w.Token(store.Token{Purpose: wire.ForTicket, User: "bob", By: "bob", Realm: "r1", Uses: 2})
-	w.OK(w.RemoveMember(w.Ctx, "r1", "bob"))
-	_, err = w.Ticket(w.Ctx, "bob", narrowed, w.Now)
+	w.OK(w.RemoveMember(w.Ctx(), "r1", "bob"))
+	_, err = w.Ticket(w.Ctx(), "bob", narrowed, w.Now)
 	w.Why(err, store.ReasonUnknown)
-	w.Refused(w.RemoveMember(w.Ctx, "r1", "bob"), cfcerr.NoSuchUser)
-	w.Refused(w.RemoveMember(w.Ctx, "none", "bob"), cfcerr.NoSuchRealm)
-	_, err = w.SetMember(w.Ctx, "none", "bob", wire.Viewer)
+	w.Refused(w.RemoveMember(w.Ctx(), "r1", "bob"), cfcerr.NoSuchUser)
+	w.Refused(w.RemoveMember(w.Ctx(), "none", "bob"), cfcerr.NoSuchRealm)
+	_, err = w.SetMember(w.Ctx(), "none", "bob", wire.Viewer)
 	w.Refused(err, cfcerr.NoSuchRealm)
-	_, err = w.SetMember(w.Ctx, "r1", "nobody", wire.Viewer)
+	_, err = w.SetMember(w.Ctx(), "r1", "nobody", wire.Viewer)
 	w.Refused(err, cfcerr.NoSuchUser)
-	_, err = w.Members(w.Ctx, "none")
+	_, err = w.Members(w.Ctx(), "none")
 	w.Refused(err, cfcerr.NoSuchRealm)
-	if role, err := w.Role(w.Ctx, "none", "bob"); err != nil || role != "" {
+	if role, err := w.Role(w.Ctx(), "none", "bob"); err != nil || role != "" {
 		t.Fatalf("role %q, %v", role, err)
 	}
 }
@@ -167,22 +167,22 @@ func testMembers(t *testing.T, w *World) {
 func testLastOwner(t *testing.T, w *World) {
 	w.User("bob")
 	w.Realm("r1", "bob")
-	w.Refused(w.RemoveMember(w.Ctx, "r1", "bob"), cfcerr.LastOwner)
-	_, err := w.SetMember(w.Ctx, "r1", "bob", wire.Viewer)
+	w.Refused(w.RemoveMember(w.Ctx(), "r1", "bob"), cfcerr.LastOwner)
+	_, err := w.SetMember(w.Ctx(), "r1", "bob", wire.Viewer)
 	w.Refused(err, cfcerr.LastOwner)
-	w.Refused(w.DeleteUser(w.Ctx, "bob"), cfcerr.LastOwner)
-	_, err = w.SetMember(w.Ctx, "r1", "root", wire.Operator)
+	w.Refused(w.DeleteUser(w.Ctx(), "bob"), cfcerr.LastOwner)
+	_, err = w.SetMember(w.Ctx(), "r1", "root", wire.Operator)
 	w.OK(err)
-	w.Refused(w.RemoveMember(w.Ctx, "r1", "bob"), cfcerr.LastOwner)
-	_, err = w.SetMember(w.Ctx, "r1", "root", wire.Owner)
+	w.Refused(w.RemoveMember(w.Ctx(), "r1", "bob"), cfcerr.LastOwner)
+	_, err = w.SetMember(w.Ctx(), "r1", "root", wire.Owner)
 	w.OK(err)
-	_, err = w.SetMember(w.Ctx, "r1", "bob", wire.Viewer)
+	_, err = w.SetMember(w.Ctx(), "r1", "bob", wire.Viewer)
 	w.OK(err)
-	r, err := w.Store.Realm(w.Ctx, "r1")
+	r, err := w.Store.Realm(w.Ctx(), "r1")
 	if err != nil || r.Owner != "root" {
 		t.Fatalf("owner of the realm is %q, %v", r.Owner, err)
 	}
-	w.OK(w.DeleteUser(w.Ctx, "bob"))
+	w.OK(w.DeleteUser(w.Ctx(), "bob"))
 }
 
 func testNodes(t *testing.T, w *World) {
@@ -190,39 +190,39 @@ func testNodes(t *testing.T, w *World) {
 	w.Realm("r2", "root")
 	b, a := w.Paired("r1", "b"), w.Paired("r1", "a")
 	w.Paired("r2", "a")
-	all, err := w.Nodes(w.Ctx, "r1")
+	all, err := w.Nodes(w.Ctx(), "r1")
 	w.OK(err)
 	if len(all) != 2 || all[0].ID != "a" || all[1].ID != "b" || all[0].Labels["site"] != "a" || !all[0].Last.Since.IsZero() {
 		t.Fatalf("nodes %+v", all)
 	}
-	if ids, err := w.NodeIDs(w.Ctx, "r1"); err != nil || !maps.Equal(ids, map[string]string{"a": a.OID, "b": b.OID}) {
+	if ids, err := w.NodeIDs(w.Ctx(), "r1"); err != nil || !maps.Equal(ids, map[string]string{"a": a.OID, "b": b.OID}) {
 		t.Fatalf("node ids %v, %v", ids, err)
 	}
-	named, err := w.NodeNamed(w.Ctx, "r1", "b")
+	named, err := w.NodeNamed(w.Ctx(), "r1", "b")
 	if err != nil || named.OID != b.OID {
 		t.Fatalf("node %+v, %v", named, err)
 	}
 	again := a
 	again.OID, again.ID = uuid.NewString(), "c"
-	w.Refused(w.PairNode(w.Ctx, again), cfcerr.AlreadyExists)
+	w.Refused(w.PairNode(w.Ctx(), again), cfcerr.AlreadyExists)
 	again.Pubkey, again.ID = Key(t), "a"
-	w.Refused(w.PairNode(w.Ctx, again), cfcerr.NameTaken)
+	w.Refused(w.PairNode(w.Ctx(), again), cfcerr.NameTaken)
 	again.Realm = "none"
-	w.Refused(w.PairNode(w.Ctx, again), cfcerr.NoSuchRealm)
+	w.Refused(w.PairNode(w.Ctx(), again), cfcerr.NoSuchRealm)
 	w.holder(again.Pubkey, store.Holder{})
-	gone, err := w.UnpairNode(w.Ctx, a.OID)
+	gone, err := w.UnpairNode(w.Ctx(), a.OID)
 	if err != nil || gone.Pubkey != a.Pubkey {
 		t.Fatalf("unpaired %+v, %v", gone, err)
 	}
-	_, err = w.UnpairNode(w.Ctx, a.OID)
+	_, err = w.UnpairNode(w.Ctx(), a.OID)
 	w.Refused(err, cfcerr.NoSuchNode)
-	_, err = w.Node(w.Ctx, a.OID)
+	_, err = w.Node(w.Ctx(), a.OID)
 	w.Refused(err, cfcerr.NoSuchNode)
-	_, err = w.NodeNamed(w.Ctx, "r1", "a")
+	_, err = w.NodeNamed(w.Ctx(), "r1", "a")
 	w.Refused(err, cfcerr.NoSuchNode)
 	again.Realm, again.Pubkey = "r1", a.Pubkey
-	w.OK(w.PairNode(w.Ctx, again))
-	if all, err := w.Nodes(w.Ctx, "none"); err != nil || len(all) != 0 {
+	w.OK(w.PairNode(w.Ctx(), again))
+	if all, err := w.Nodes(w.Ctx(), "none"); err != nil || len(all) != 0 {
 		t.Fatalf("nodes %v, %v", all, err)
 	}
 }
@@ -232,18 +232,18 @@ func testLastSeen(t *testing.T, w *World) {
 	a := w.Paired("r1", "a")
 	kind := "crossbar"
 	seen := store.LastSeen{Since: w.Now.Add(time.Minute), Reason: "silent", Agent: catalog.AgentInfo{Hostname: "h"}, Node: catalog.AttachedInfo{Kind: &kind}}
-	w.OK(w.SaveLastSeen(w.Ctx, map[string]store.LastSeen{a.OID: seen, uuid.NewString(): seen}))
-	w.OK(w.SaveLastSeen(w.Ctx, map[string]store.LastSeen{uuid.NewString(): seen}))
-	w.OK(w.SaveLastSeen(w.Ctx, nil))
-	n, err := w.Node(w.Ctx, a.OID)
+	w.OK(w.SaveLastSeen(w.Ctx(), map[string]store.LastSeen{a.OID: seen, uuid.NewString(): seen}))
+	w.OK(w.SaveLastSeen(w.Ctx(), map[string]store.LastSeen{uuid.NewString(): seen}))
+	w.OK(w.SaveLastSeen(w.Ctx(), nil))
+	n, err := w.Node(w.Ctx(), a.OID)
 	w.OK(err)
 	if n.Last.Reason != "silent" || !n.Last.Since.Equal(seen.Since) || n.Last.Agent.Hostname != "h" || *n.Last.Node.Kind != kind {
 		t.Fatalf("last seen %+v", n.Last)
 	}
-	_, err = w.UnpairNode(w.Ctx, a.OID)
+	_, err = w.UnpairNode(w.Ctx(), a.OID)
 	w.OK(err)
-	w.OK(w.SaveLastSeen(w.Ctx, map[string]store.LastSeen{a.OID: seen}))
-	_, err = w.Node(w.Ctx, a.OID)
+	w.OK(w.SaveLastSeen(w.Ctx(), map[string]store.LastSeen{a.OID: seen}))
+	_, err = w.Node(w.Ctx(), a.OID)
 	w.Refused(err, cfcerr.NoSuchNode)
 }
 
@@ -256,6 +256,6 @@ func testContext(t *testing.T, w *World) {
 	if err := w.CreateRealm(ctx, store.Realm{Name: "r1", Owner: "root"}); err == nil {
 		t.Error("a write went on after its context had ended")
 	}
-	_, err := w.Store.Realm(w.Ctx, "r1")
+	_, err := w.Store.Realm(w.Ctx(), "r1")
 	w.Refused(err, cfcerr.NoSuchRealm)
 }

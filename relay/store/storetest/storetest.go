@@ -43,18 +43,20 @@ var Start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type World struct {
 	store.Store
 	t   *testing.T
-	Ctx context.Context
 	Now time.Time
 }
 
 // NewWorld fills an empty store.
 func NewWorld(t *testing.T, s store.Store) *World {
-	w := &World{Store: s, t: t, Ctx: t.Context(), Now: Start}
+	w := &World{Store: s, t: t, Now: Start}
 	tok := w.Token(store.Token{Purpose: wire.ForUser, User: "root", First: true, By: "relay", Uses: 1})
-	_, err := w.ClaimUser(w.Ctx, store.UserClaim{Token: tok, Pubkey: Key(t), Now: w.Now})
+	_, err := w.ClaimUser(w.Ctx(), store.UserClaim{Token: tok, Pubkey: Key(t), Now: w.Now})
 	w.OK(err)
 	return w
 }
+
+// Ctx ends with the test.
+func (w *World) Ctx() context.Context { return w.t.Context() }
 
 // OK ends the test on an error.
 func (w *World) OK(err error) {
@@ -95,7 +97,7 @@ func Key(t testing.TB) string {
 func (w *World) Token(spec store.Token) wire.Token {
 	w.t.Helper()
 	secret, spec := w.NewToken(spec)
-	w.OK(w.AddToken(w.Ctx, spec))
+	w.OK(w.AddToken(w.Ctx(), spec))
 	return secret
 }
 
@@ -122,7 +124,7 @@ func (w *World) NewToken(spec store.Token) (wire.Token, store.Token) {
 func (w *World) User(name string) string {
 	w.t.Helper()
 	key := Key(w.t)
-	_, err := w.ClaimUser(w.Ctx, store.UserClaim{Token: w.Token(store.Token{Purpose: wire.ForUser, User: name}), Pubkey: key, Now: w.Now})
+	_, err := w.ClaimUser(w.Ctx(), store.UserClaim{Token: w.Token(store.Token{Purpose: wire.ForUser, User: name}), Pubkey: key, Now: w.Now})
 	w.OK(err)
 	return key
 }
@@ -130,30 +132,30 @@ func (w *World) User(name string) string {
 // Realm makes a realm of that owner.
 func (w *World) Realm(name, owner string) {
 	w.t.Helper()
-	w.OK(w.CreateRealm(w.Ctx, store.Realm{Name: name, OID: uuid.NewString(), Created: w.Now, Owner: owner}))
+	w.OK(w.CreateRealm(w.Ctx(), store.Realm{Name: name, OID: uuid.NewString(), Created: w.Now, Owner: owner}))
 }
 
 // Paired makes a node with a fresh key.
 func (w *World) Paired(realm, id string) store.Node {
 	w.t.Helper()
 	n := store.Node{OID: uuid.NewString(), Realm: realm, ID: id, Pubkey: Key(w.t), Paired: w.Now, PairedBy: "root", Labels: map[string]string{"site": "a"}}
-	w.OK(w.PairNode(w.Ctx, n))
+	w.OK(w.PairNode(w.Ctx(), n))
 	return n
 }
 
 // ByNode claims a node token for a fresh node.
 func (w *World) ByNode(tok wire.Token, key, id string) (store.NodeClaimed, error) {
-	return w.ClaimNode(w.Ctx, store.NodeClaim{Token: tok, Pubkey: key, NodeID: id, OID: uuid.NewString(), Now: w.Now})
+	return w.ClaimNode(w.Ctx(), store.NodeClaim{Token: tok, Pubkey: key, NodeID: id, OID: uuid.NewString(), Now: w.Now})
 }
 
 // ByUser claims a user token.
 func (w *World) ByUser(tok wire.Token, key string) (store.UserClaimed, error) {
-	return w.ClaimUser(w.Ctx, store.UserClaim{Token: tok, Pubkey: key, Now: w.Now})
+	return w.ClaimUser(w.Ctx(), store.UserClaim{Token: tok, Pubkey: key, Now: w.Now})
 }
 
 func (w *World) left(tok wire.Token, want int) {
 	w.t.Helper()
-	got, err := w.Store.Token(w.Ctx, tok.ID)
+	got, err := w.Store.Token(w.Ctx(), tok.ID)
 	w.OK(err)
 	if got.Left != want {
 		w.t.Fatalf("token has %d uses left, want %d", got.Left, want)
@@ -162,7 +164,7 @@ func (w *World) left(tok wire.Token, want int) {
 
 func (w *World) holder(key string, want store.Holder) {
 	w.t.Helper()
-	got, err := w.Holder(w.Ctx, key)
+	got, err := w.Holder(w.Ctx(), key)
 	w.OK(err)
 	if got != want {
 		w.t.Fatalf("key belongs to %+v, want %+v", got, want)
