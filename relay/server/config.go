@@ -1,11 +1,13 @@
 package server
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -146,12 +148,12 @@ func plainRefusal(address string) string {
 }
 
 func checkAddress(s string) string {
-	if _, port, err := net.SplitHostPort(s); err == nil && port != "" {
-		if _, err := net.LookupPort("tcp", port); err == nil {
+	if _, port, err := net.SplitHostPort(s); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err == nil {
 			return ""
 		}
 	}
-	return "expected host:port, found \"" + s + "\""
+	return fmt.Sprintf("expected host:port, found %q", s)
 }
 
 // loopback reports whether only this machine can reach an address. A name

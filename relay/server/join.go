@@ -70,7 +70,7 @@ func newFront(cfg Config, g gate, l login, hub switchboard, log *zap.Logger) *fr
 // have logged in.
 func (f *front) server(ctx context.Context) *http.Server {
 	return &http.Server{Handler: f, ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, IdleTimeout: headerTimeout, MaxHeaderBytes: headerBytes,
-		ErrorLog: logging.HTTP(f.log), BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog: zap.NewStdLog(logging.HTTP(f.log)), BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: f.accepted, ConnState: f.changed}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -23,7 +24,7 @@ type listeners struct {
 
 // openListeners takes over the sockets that systemd holds and opens what is
 // missing.
-func openListeners(cfg Config, log *zap.Logger) (l listeners, err error) {
+func openListeners(ctx context.Context, cfg Config, log *zap.Logger) (l listeners, err error) {
 	defer func() {
 		if err != nil {
 			l.close()
@@ -34,7 +35,7 @@ func openListeners(cfg Config, log *zap.Logger) (l listeners, err error) {
 		return l, err
 	}
 	if l.join == nil {
-		if l.join, err = net.Listen("tcp", cfg.Address()); err != nil {
+		if l.join, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Address()); err != nil {
 			return l, fmt.Errorf("cannot listen for users and agents: %w", err)
 		}
 	} else {
@@ -45,7 +46,7 @@ func openListeners(cfg Config, log *zap.Logger) (l listeners, err error) {
 		return l, errors.New(plainRefusal(l.join.Addr().String()))
 	}
 	if l.monitor == nil && cfg.Monitor.Listen != "" {
-		if l.monitor, err = net.Listen("tcp", cfg.Monitor.Listen); err != nil {
+		if l.monitor, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Monitor.Listen); err != nil {
 			return l, fmt.Errorf("cannot listen for health and metrics: %w", err)
 		}
 	}

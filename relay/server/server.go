@@ -49,7 +49,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err := s.parts.load(ctx); err != nil {
 		return err
 	}
-	s.sockets, err = openListeners(s.cfg, s.log)
+	s.sockets, err = openListeners(ctx, s.cfg, s.log)
 	return err
 }
 
@@ -194,7 +194,7 @@ func (s *Server) serveMonitor(ctx context.Context) error {
 	metrics := newMetrics(s.cfg.Version, s.ready, s.cert)
 	metrics.MustRegister(s.parts.collectors()...)
 	srv := &http.Server{Handler: monitorHandler(s.ready, metrics), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout,
-		WriteTimeout: 2 * headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes, ErrorLog: logging.HTTP(s.log),
+		WriteTimeout: 2 * headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes, ErrorLog: zap.NewStdLog(logging.HTTP(s.log)),
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(s.sockets.monitor) }()

@@ -5,7 +5,6 @@ package logging
 
 import (
 	"io"
-	stdlog "log"
 	"strings"
 	"time"
 
@@ -38,19 +37,31 @@ func New(c Config, w io.Writer) (*zap.Logger, error) {
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), nil
 }
 
-// HTTP is a log for http.Server. Broken handshakes of strangers are no fault of
-// ours and may come by the thousand: they are for debugging.
-func HTTP(log *zap.Logger) *stdlog.Logger { return stdlog.New(lines{log}, "", 0) }
+// HTTP is where http.Server complains (ErrorLog). Broken handshakes of strangers
+// are no fault of ours and may come by the thousand: they are for debugging.
+func HTTP(log *zap.Logger) *zap.Logger {
+	return log.Named("http").WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return strangers{c} }))
+}
 
-type lines struct{ log *zap.Logger }
+type strangers struct{ zapcore.Core }
 
-// Write is one line.
-func (l lines) Write(b []byte) (int, error) {
-	line := strings.TrimSpace(string(b))
-	if strings.HasPrefix(line, "http: TLS handshake error") {
-		l.log.Debug("connection refused", zap.String("why", line))
-	} else {
-		l.log.Warn("HTTP", zap.String("why", line))
+// With keeps the wrapping.
+func (s strangers) With(f []zapcore.Field) zapcore.Core { return strangers{s.Core.With(f)} }
+
+// Check has Write called on the wrapping.
+func (s strangers) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if s.Enabled(e.Level) {
+		return to.AddCore(e, s)
 	}
-	return len(b), nil
+	return to
+}
+
+// Write lowers the level of what strangers cause.
+func (s strangers) Write(e zapcore.Entry, f []zapcore.Field) error {
+	if strings.HasPrefix(e.Message, "http: TLS handshake error") {
+		if e.Level = zapcore.DebugLevel; !s.Enabled(e.Level) {
+			return nil
+		}
+	}
+	return s.Core.Write(e, f)
 }

@@ -25,11 +25,11 @@ func TestOneEventOneLine(t *testing.T) {
 		}
 		log.Debug("hidden")
 		log.Info("ready", zap.String("url", "two\nlines"))
-		std := logging.HTTP(log)
+		std := zap.NewStdLog(logging.HTTP(log).With(zap.String("listener", "join")))
 		std.Print("http: TLS handshake error from 192.0.2.1:1: EOF")
 		std.Print("http: Accept error: too many open files")
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-		if len(lines) != 2 || !strings.Contains(lines[1], "too many open files") || !regexp.MustCompile(`20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`).MatchString(lines[0]) {
+		if len(lines) != 2 || !strings.Contains(lines[1], "too many open files") || !strings.Contains(lines[1], "join") || !regexp.MustCompile(`20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`).MatchString(lines[0]) {
 			t.Errorf("%s: %s", format, out.String())
 		}
 		if format == "json" && !json.Valid([]byte(lines[0])) {
