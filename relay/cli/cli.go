@@ -28,6 +28,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 
 	"fabric.center/cfc/shared/session"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -64,24 +65,9 @@ type Program struct {
 func OS(version string) Program {
 	p := Program{Version: version, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Join: join}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
-		p.ReadSecret = readSecret
+		p.ReadSecret = func(prompt string) (string, error) { return readSecret(os.Stdin, os.Stderr, prompt) }
 	}
 	return p
-}
-
-// readSecret has the terminal in raw mode, where Ctrl-C is a key like others:
-// no signal can end the program while the echo is off.
-func readSecret(prompt string) (string, error) {
-	fd := int(os.Stdin.Fd())
-	state, err := term.MakeRaw(fd)
-	if err != nil {
-		return "", err
-	}
-	defer term.Restore(fd, state)
-	return term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{os.Stdin, os.Stderr}, "").ReadPassword(prompt)
 }
 
 // Run carries out one command line, without the program's name, and returns
@@ -93,6 +79,9 @@ func (p Program) Run(ctx context.Context, args []string) int {
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
+	if slices.ContainsFunc(args, holdsToken) {
+		return a.fail(root, errTokenArgument)
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0

@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,65 +166,6 @@ func (l *login) prepareKey() (err error) {
 
 func (l *login) join(ctx context.Context, token string) (Session, error) {
 	return l.enter(ctx, l.place, session.Config{Realm: wire.UsersRealm, Key: l.key, AuthID: l.user, Token: token})
-}
-
-// givenToken is the token that was given without asking, or asked for where a
-// new key needs one; empty where the key may be known already.
-func (l *login) givenToken() (string, error) {
-	switch {
-	case l.tokenFile == "-":
-		return readToken(l.Stdin)
-	case l.tokenFile != "":
-		f, err := os.Open(l.tokenFile)
-		if err != nil {
-			return "", fmt.Errorf("cannot read token: %w", err)
-		}
-		defer f.Close()
-		return readToken(f)
-	case l.Getenv(envToken) != "":
-		return userToken(l.Getenv(envToken))
-	case l.made:
-		return l.askToken()
-	}
-	return "", nil
-}
-
-func (l *login) askToken() (string, error) {
-	if l.ReadSecret == nil {
-		return readToken(l.Stdin)
-	}
-	text, err := l.ReadSecret("Token (one-time, not shown): ")
-	if err != nil {
-		return "", fmt.Errorf("cannot read token: %w", err)
-	}
-	return userToken(text)
-}
-
-func readToken(r io.Reader) (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(r, 1024)).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return "", fmt.Errorf("cannot read token: %w", err)
-	}
-	return userToken(line)
-}
-
-// userToken tells typing errors from what only the relay can know; no error
-// quotes the token.
-func userToken(text string) (string, error) {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return "", usagef("a token is needed, and none was given: the relay does not know this key yet")
-	}
-	t, err := wire.ParseToken(text)
-	switch {
-	case err != nil:
-		return "", usagef("the token is %s", err)
-	case t.Purpose == wire.ForNode:
-		return "", usagef("that token pairs a node: hand it to cfc-agent pair")
-	case t.Purpose == wire.ForTicket:
-		return "", usagef("that is a ticket for scripts: it logs in a WAMP client, not a person")
-	}
-	return t.Secret(), nil
 }
 
 // chooseRealm takes the user's only realm where none is chosen.

@@ -118,9 +118,6 @@ func (a *app) tokenCommand() *cobra.Command {
 	rm := &cobra.Command{
 		Use: "rm ID", Short: catalog.RevokeToken.Summary(), Args: words("ID"), ValidArgsFunction: nothing,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := wire.ParseToken(args[0]); err == nil {
-				return usagef("that is the token itself, which others may have read now: expected its id, as cfc token ls shows it")
-			}
 			p, err := a.place()
 			if err != nil {
 				return err

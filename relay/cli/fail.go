@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"fabric.center/cfc/shared/cfcerr"
@@ -31,6 +33,21 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 type joinError struct{ error }
 
 func (e joinError) Unwrap() error { return e.error }
+
+// exitCodes is a page of the help.
+func exitCodes() *cobra.Command {
+	tab := table{head: []string{"EXIT", "ERROR", "WHEN"}}
+	tab.add("0", none, "done")
+	tab.add(fmt.Sprint(exitLocal), errorLocal, "no connection to the relay, or something wrong on this machine")
+	tab.add(fmt.Sprint(exitUsage), errorUsage, "the command line is wrong")
+	for _, i := range slices.SortedStableFunc(slices.Values(cfcerr.Table), func(a, b cfcerr.Info) int { return cmp.Compare(a.Exit, b.Exit) }) {
+		tab.add(fmt.Sprint(i.Exit), cmp.Or(i.URI, "any other"), i.Doc)
+	}
+	var b strings.Builder
+	_ = tab.write(&b) // to memory
+	return &cobra.Command{Use: "exit-codes", Short: "What each exit code means",
+		Long: "A command that fails has an exit code by the kind of its error; --json names the error too.\n\n" + b.String()}
+}
 
 // failure is how an error is shown.
 type failure struct {

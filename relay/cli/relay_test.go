@@ -332,7 +332,7 @@ func TestPeopleByCommandLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.has(tok.ID, "token ls")
-	u.fails(2, "expected its id", "token rm "+secret)
+	u.fails(2, "a token is never given as an argument", "token rm "+secret)
 	u.run("token rm " + tok.ID)
 	carl := w.user()
 	carl.stdin = secret

@@ -244,7 +244,7 @@ func (p *operands) read(words []string) (wamp.List, wamp.Dict, error) {
 		}
 	}
 	if len(words) > 0 {
-		return nil, nil, tooMany(words[0])
+		return nil, nil, usagef("%q is one argument too many", words[0])
 	}
 	return args, kwargs, nil
 }

@@ -158,7 +158,7 @@ func fromJSON(b []byte) (any, bool) {
 	if d.Decode(&v) != nil {
 		return nil, false
 	}
-	if _, err := d.Token(); err != io.EOF {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, false
 	}
 	return numbers(v), true
@@ -191,10 +191,10 @@ func numbers(v any) any {
 func fromYAML(b []byte) (any, error) {
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	var v, more any
-	if err := d.Decode(&v); err != nil && err != io.EOF {
+	if err := d.Decode(&v); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("not YAML: %s", firstLine(err))
 	}
-	if err := d.Decode(&more); err != io.EOF {
+	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
 		return nil, errors.New("more than one document")
 	}
 	return v, nil

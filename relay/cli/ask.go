@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/session"
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
+	"golang.org/x/sync/errgroup"
+)
+
+// realmOf is the realm to join for a row: the users realm, or "" for the
+// management realm of the place.
+func realmOf(o *catalog.Op) string {
+	if o.Realm == catalog.Users {
+		return wire.UsersRealm
+	}
+	return ""
+}
+
+// do calls a row with arguments that are checked here first, so that a bad
+// call costs no way to the relay. A remote row's node stands in args[0].
+func (a *app) do(ctx context.Context, s Session, o *catalog.Op, args wamp.List, kwargs wamp.Dict) (any, error) {
+	timeout := a.flags.timeout
+	if timeout <= 0 {
+		timeout = o.Deadline()
+	}
+	res, err := s.Call(ctx, o.URI(), args, kwargs, session.CallOptions{Timeout: timeout})
+	if err != nil {
+		return nil, err
+	}
+	return resultOf(res), nil
+}
+
+// check decodes the arguments of a row as the far side will.
+func check(o *catalog.Op, args wamp.List, kwargs wamp.Dict) error {
+	if o.Realm == catalog.Remote {
+		if node, _ := args[0].(string); !catalog.NodeRef(node).Valid() {
+			return cfcerr.Argument("node_id", catalog.NodeRef("").Form())
+		}
+		args = args[1:]
+	}
+	return o.Check(args, kwargs)
+}
+
+// ask calls a row and reads its result into the row's type; raw is the result
+// as it came.
+func ask[In, Out any](ctx context.Context, a *app, s Session, row catalog.Spec[In, Out], args ...any) (out Out, raw any, err error) {
+	if raw, err = a.do(ctx, s, row.Op, args, nil); err != nil {
+		return out, nil, err
+	}
+	b, err := json.Marshal(raw)
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		err = fmt.Errorf("cannot read the answer of %s: %w", row.URI(), err)
+	}
+	return out, raw, err
+}
+
+// one is a command that is one call of a relay's row. The result is printed by
+// its type; show, where there is one, prints it for people instead.
+func one[In, Out any](ctx context.Context, a *app, p place, row catalog.Spec[In, Out], show func(Out) error, args ...any) error {
+	if err := check(row.Op, args, nil); err != nil {
+		return err
+	}
+	return a.at(ctx, p, realmOf(row.Op), func(s Session) error {
+		out, raw, err := ask(ctx, a, s, row, args...)
+		if err != nil {
+			return err
+		}
+		if show == nil || a.flags.json {
+			return a.print(raw, row.Result())
+		}
+		return show(out)
+	})
+}
+
+// each asks for every name at once, at most 16 at a time, and keeps the order.
+// What has gone meanwhile is left out.
+func each[T any](names []string, f func(name string) (T, error)) ([]T, error) {
+	found := make([]*T, len(names))
+	var g errgroup.Group
+	g.SetLimit(16)
+	for i, name := range names {
+		g.Go(func() error {
+			v, err := f(name)
+			switch kind := cfcerr.KindOf(err); {
+			case kind == cfcerr.NoSuchNode || kind == cfcerr.NoSuchRealm:
+				return nil
+			case err != nil:
+				return err
+			}
+			found[i] = &v
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var all []T
+	for _, v := range found {
+		if v != nil {
+			all = append(all, *v)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+
+	"fabric.center/cfc/shared/wire"
+	"golang.org/x/term"
+)
+
+// tokenLike finds tokens, the mistyped included, in an argument.
+var tokenLike = regexp.MustCompile(`cfc[unt]_[A-Za-z0-9]{4,}_[A-Za-z0-9]{10}`)
+
+var errTokenArgument = usagef("a token is never given as an argument, which others on this machine can read: "+
+	"use a file, %s, the terminal or standard input; and make a new one, if this was a good one", envToken)
+
+func holdsToken(arg string) bool { return tokenLike.MatchString(arg) }
+
+// readSecret has the terminal in raw mode, where Ctrl-C is a key like others:
+// no signal can end the program while the echo is off.
+func readSecret(in *os.File, out io.Writer, prompt string) (string, error) {
+	fd := int(in.Fd())
+	state, err := term.MakeRaw(fd)
+	if err != nil {
+		return "", err
+	}
+	text, err := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{in, out}, "").ReadPassword(prompt)
+	if errors.Is(err, io.EOF) {
+		err = context.Canceled // by Ctrl-C or Ctrl-D
+	}
+	return text, errors.Join(err, term.Restore(fd, state))
+}
+
+// givenToken is the token that was given without asking, or asked for where a
+// new key needs one; empty where the key may be known already.
+func (l *login) givenToken() (string, error) {
+	switch {
+	case l.tokenFile == "-":
+		return readToken(l.Stdin)
+	case l.tokenFile != "":
+		f, err := os.Open(l.tokenFile)
+		if err != nil {
+			return "", fmt.Errorf("cannot read token: %w", err)
+		}
+		defer f.Close()
+		return readToken(f)
+	case l.Getenv(envToken) != "":
+		return userToken(l.Getenv(envToken))
+	case l.made:
+		return l.askToken()
+	}
+	return "", nil
+}
+
+func (l *login) askToken() (string, error) {
+	if l.ReadSecret == nil {
+		return readToken(l.Stdin)
+	}
+	text, err := l.ReadSecret("Token (one-time, not shown): ")
+	if err != nil {
+		return "", fmt.Errorf("cannot read token: %w", err)
+	}
+	return userToken(text)
+}
+
+func readToken(r io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(r, 1024)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("cannot read token: %w", err)
+	}
+	return userToken(line)
+}
+
+// userToken tells typing errors from what only the relay can know; no error
+// quotes the token.
+func userToken(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return "", usagef("a token is needed, and none was given: the relay does not know this key yet")
+	}
+	t, err := wire.ParseToken(text)
+	switch {
+	case err != nil:
+		return "", usagef("the token is %s", err)
+	case t.Purpose == wire.ForNode:
+		return "", usagef("that token pairs a node: hand it to cfc-agent pair")
+	case t.Purpose == wire.ForTicket:
+		return "", usagef("that is a ticket for scripts: it logs in a WAMP client, not a person")
+	}
+	return t.Secret(), nil
+}
