@@ -231,13 +231,11 @@ func TestManyLoginsAtOnce(t *testing.T) {
 				c.Key = newKey(t)
 			}
 			s, err := session.Join(context.WithoutCancel(t.Context()), c)
-			answer := "welcome"
-			if err != nil {
-				answer = kindOf(err).String()
-				if cfcerr.KindOf(err) == cfcerr.Internal {
-					answer = err.Error()
-				}
-			} else {
+			answer := outcome(err)
+			if answer == "other" {
+				answer = err.Error()
+			}
+			if err == nil {
 				s.Close()
 			}
 			mu.Lock()
@@ -246,8 +244,15 @@ func TestManyLoginsAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if answers["welcome"] != many/2 || answers[cfcerr.AuthenticationFailed.URI()] != many/2 {
+	if answers["ok"] != many/2 || answers["authentication_failed"] != many/2 {
 		t.Errorf("answers: %v", answers)
+	}
+	_, metrics := get(t, "GET", r.MonitorURL()+"/metrics")
+	for _, want := range []string{fmt.Sprintf(`cfc_relay_logins_total{outcome="ok",path="/ws"} %d`, many/2+1),
+		fmt.Sprintf(`cfc_relay_logins_total{outcome="authentication_failed",path="/ws"} %d`, many/2)} {
+		if !strings.Contains(metrics, "\n"+want+"\n") {
+			t.Errorf("no %s", want)
+		}
 	}
 	call(t, owner, "cfc.get_status")
 }

@@ -17,6 +17,7 @@ import (
 	"fabric.center/cfc/shared/logging"
 	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
@@ -55,6 +56,7 @@ type front struct {
 	hub     switchboard
 	limits  Limits
 	origins []string
+	logins  *prometheus.CounterVec // path, outcome
 
 	mu      sync.Mutex
 	waiting map[net.Conn]func() // leave, by connection, until it has upgraded
@@ -63,7 +65,9 @@ type front struct {
 }
 
 func newFront(cfg Config, g gate, l login, hub switchboard, log *zap.Logger) *front {
-	return &front{log: log, gate: g, login: l, hub: hub, limits: cfg.Limits, origins: cfg.Origins, waiting: map[net.Conn]func(){}}
+	return &front{log: log, gate: g, login: l, hub: hub, limits: cfg.Limits, origins: cfg.Origins, waiting: map[net.Conn]func(){},
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cfc_relay_logins_total",
+			Help: "Log-ins by path and outcome: ok, or the last part of the error that was answered."}, []string{"path", "outcome"})}
 }
 
 // server is the HTTP server in front; connections live within ctx until they
@@ -158,29 +162,38 @@ func (f *front) join(w http.ResponseWriter, r *http.Request, agent bool) {
 		f.log.Debug("no WebSocket", zap.String("address", r.RemoteAddr), zap.Error(err))
 		return
 	}
-	id, err := f.login.Handshake(r.Context(), c, agent)
+	err = f.enter(r.Context(), c, agent)
+	f.logins.WithLabelValues(r.URL.Path, outcome(err)).Inc()
+}
+
+// enter makes a session of the connection, or refuses it.
+func (f *front) enter(ctx context.Context, c *peer.Conn, agent bool) error {
+	id, err := f.login.Handshake(ctx, c, agent)
 	if err != nil {
+		// Who was refused and why is in the audit log.
 		f.log.Debug("log-in refused", zap.String("address", c.RemoteAddr()), zap.Error(err))
-		return
+		return err
 	}
-	if err := f.hub.Attach(r.Context(), c, id); err != nil {
-		f.log.Info("session refused", zap.String("realm", id.Realm), zap.String("authid", id.AuthID), zap.String("role", id.Role),
-			zap.String("address", id.Address), zap.Stringer("kind", kindOf(err)), zap.Error(err))
+	if err := f.hub.Attach(ctx, c, id); err != nil {
+		f.log.Info("session refused", zap.String("realm", id.Realm), zap.String("authid", id.AuthID), zap.String("authrole", id.Role),
+			zap.String("address", id.Address), zap.Error(err))
+		return err
 	}
+	return nil
 }
 
-// kindOf names the kind of a refusal by its URI.
-func kindOf(err error) uri {
+// outcome is a label: of a failure that is none of the table, "other", which is
+// mostly a connection that ended before the answer.
+func outcome(err error) string {
 	var e *cfcerr.Error
-	if errors.As(err, &e) {
-		return uri(e.URI())
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &e):
+		return e.URI()[strings.LastIndexByte(e.URI(), '.')+1:]
 	}
-	return uri(cfcerr.Internal.URI())
+	return "other"
 }
-
-type uri string
-
-func (u uri) String() string { return string(u) }
 
 // allowed decides about a page in a browser: the relay's own, and those that
 // the configuration names. What is no browser sends no Origin.

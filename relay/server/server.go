@@ -22,6 +22,7 @@ type Server struct {
 	parts   *parts
 	cert    *certificate // nil for plain text
 	sockets listeners
+	front   *front
 	ready   *readiness
 }
 
@@ -46,6 +47,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.ready = &readiness{phase: phaseStarting, store: s.parts.store.Healthy}
+	s.front = newFront(s.cfg, s.parts.gate, s.parts.login, s.parts.hub, s.log)
 	if err := s.parts.load(ctx); err != nil {
 		return err
 	}
@@ -137,8 +139,7 @@ func (s *Server) abandon(ctx context.Context) error {
 func (s *Server) serve(ctx context.Context) error {
 	joining, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	f := newFront(s.cfg, s.parts.gate, s.parts.login, s.parts.hub, s.log)
-	srv := f.server(joining)
+	srv := s.front.server(joining)
 	served := make(chan error, 1)
 	go func() { served <- s.accept(srv) }()
 	s.announce()
@@ -153,7 +154,7 @@ func (s *Server) serve(ctx context.Context) error {
 	s.notify(daemon.SdNotifyStopping)
 	failure = errors.Join(failure, srv.Close())
 	end()
-	f.wait()
+	s.front.wait()
 	if failure == nil {
 		<-served
 	}
@@ -192,7 +193,7 @@ func (s *Server) notify(state string) {
 // serveMonitor answers health and metrics until ctx ends.
 func (s *Server) serveMonitor(ctx context.Context) error {
 	metrics := newMetrics(s.cfg.Version, s.ready, s.cert)
-	metrics.MustRegister(s.parts.collectors()...)
+	metrics.MustRegister(append(s.parts.collectors(), s.front.logins)...)
 	srv := &http.Server{Handler: monitorHandler(s.ready, metrics), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout,
 		WriteTimeout: 2 * headerTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: headerBytes, ErrorLog: zap.NewStdLog(logging.HTTP(s.log)),
 		BaseContext: func(net.Listener) context.Context { return ctx }}
