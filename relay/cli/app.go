@@ -96,15 +96,22 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	return usagef("%s", text)
 }
 
+// atMost is the check of a command whose positional arguments may be left out.
+func atMost(n int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usagef("%q is one argument too many", args[n])
+		}
+		return nil
+	}
+}
+
 // words makes the check that a command has its positional arguments.
 func words(names ...string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
+	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < len(names) {
 			return usagef("%s is missing", names[len(args)])
 		}
-		if len(args) > len(names) {
-			return usagef("%q is one argument too many", args[len(names)])
-		}
-		return nil
+		return atMost(len(names))(cmd, args)
 	}
 }

@@ -22,8 +22,8 @@ func realmOf(o *catalog.Op) string {
 	return ""
 }
 
-// do calls a row with arguments that are checked here first, so that a bad
-// call costs no way to the relay. A remote row's node stands in args[0].
+// do calls a row with arguments that are checked. A remote row's node stands
+// in args[0].
 func (a *app) do(ctx context.Context, s Session, o *catalog.Op, args wamp.List, kwargs wamp.Dict) (any, error) {
 	timeout := a.flags.timeout
 	if timeout <= 0 {
@@ -36,7 +36,8 @@ func (a *app) do(ctx context.Context, s Session, o *catalog.Op, args wamp.List, 
 	return resultOf(res), nil
 }
 
-// check decodes the arguments of a row as the far side will.
+// check decodes the arguments of a row as the far side will, so that a bad call
+// costs no way to the relay.
 func check(o *catalog.Op, args wamp.List, kwargs wamp.Dict) error {
 	if o.Realm == catalog.Remote {
 		if node, _ := args[0].(string); !catalog.NodeRef(node).Valid() {

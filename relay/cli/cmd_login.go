@@ -20,6 +20,7 @@ import (
 // login is one run of cfc login.
 type login struct {
 	*app
+	given                    func(flag string) bool // whether it was; an empty one forgets
 	user, tokenFile, pin, ca string
 	unbound                  bool
 
@@ -44,6 +45,7 @@ func (a *app) loginCommand() *cobra.Command {
 		RunE:              func(cmd *cobra.Command, args []string) error { return l.run(cmd.Context(), args[0]) },
 	}
 	f := cmd.Flags()
+	l.given = f.Changed
 	f.StringVar(&l.user, "user", "", "be this user, or do not log in")
 	f.StringVar(&l.tokenFile, "token-file", "", "file with the one-time token; - is standard input")
 	f.StringVar(&l.pin, "pin", "", "trust the relay with this key alone: "+session.PinForm)
@@ -113,7 +115,7 @@ func (l *login) prepare(url string) error {
 		if p, ok := l.store.atRelay(url); ok {
 			name = p.Name
 		} else {
-			name = strings.Trim(authority(url), "._-")
+			name = nameFor(url)
 		}
 	}
 	if !contextName.MatchString(name) {
@@ -124,16 +126,20 @@ func (l *login) prepare(url string) error {
 		l.place = old
 	}
 	l.place.Name, l.place.Relay = name, u.Scheme+"://"+u.Host+strings.TrimSuffix(u.Path, wire.UserPath)
-	if l.pin != "" {
+	if l.given("pin") {
 		l.place.Pin = l.pin
 	}
-	l.place.Unbound = l.place.Unbound || l.unbound
+	if l.given("unbound") {
+		l.place.Unbound = l.unbound
+	}
 	if realm := l.setting(l.flags.realm, envRealm); realm != "" {
 		if l.place.Realm = realm; !wire.ValidRealm(realm) {
 			return usagef("--realm %q: expected %s", realm, wire.RealmForm)
 		}
 	}
-	if l.ca != "" {
+	if l.given("ca") && l.ca == "" {
+		l.place.CA = ""
+	} else if l.given("ca") {
 		if l.place.CA, err = filepath.Abs(l.ca); err != nil {
 			return err
 		}
@@ -187,7 +193,7 @@ func (a *app) logoutCommand() *cobra.Command {
 		Short:             "Forget a relay",
 		Long:              "Forget a relay: its context, by default the current one.\n\nThe key stays unless --forget-key says otherwise; without it the relay asks for a new token.",
 		ValidArgsFunction: first(a.contextNames),
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMost(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := a.store()
 			if err != nil {

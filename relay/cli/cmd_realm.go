@@ -20,7 +20,7 @@ func (a *app) realmCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.createRealm(cmd.Context(), args[0]) },
 	}
 	show := &cobra.Command{
-		Use: "show [NAME]", Short: catalog.GetManagementRealm.Summary(), Args: cobra.MaximumNArgs(1), ValidArgsFunction: first(a.realmNames),
+		Use: "show [NAME]", Short: catalog.GetManagementRealm.Summary(), Args: atMost(1), ValidArgsFunction: first(a.realmNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.placeNamed(args)
 			if err != nil {

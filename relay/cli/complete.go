@@ -33,8 +33,7 @@ func first(list func(*cobra.Command) []string) completer {
 // names asks the relay for a list of names by a row; a relay that does not
 // answer in time completes nothing.
 func (a *app) names(cmd *cobra.Command, o *catalog.Op, args ...any) []string {
-	parent := cmd.Context()
-	ctx, cancel := context.WithTimeout(parent, completionTime)
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()
 	var names []string
 	err := a.with(ctx, realmOf(o), func(_ place, s Session) error {

@@ -246,6 +246,23 @@ func TestContextThatMovesToAnotherRelay(t *testing.T) {
 	}
 }
 
+// What a flag said once stays, until it says nothing.
+func TestLoginForgetsWhatIsGivenEmpty(t *testing.T) {
+	r := newRig(t)
+	r.answers = answersOfAll()
+	r.stdin = newToken(t, wire.ForUser)
+	r.good("login", newRelay, "--pin", "sha256:"+strings.Repeat("0f", 32), "--ca", "ca.pem", "--unbound")
+	r.good("login", newRelay)
+	p, _ := r.read().find(nameFor(newRelay))
+	if p.Pin == "" || !filepath.IsAbs(p.CA) || !p.Unbound {
+		t.Errorf("%+v", p)
+	}
+	r.good("login", newRelay, "--pin=", "--ca=", "--unbound=false")
+	if p, _ := r.read().find(nameFor(newRelay)); p.Pin != "" || p.CA != "" || p.Unbound {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestLogout(t *testing.T) {
 	r := newRig(t)
 	r.answers = answersOfAll()

@@ -13,6 +13,7 @@ import (
 	"fabric.center/cfc/shared/wire"
 )
 
+// setting is a flag or, where it is not given, its environment variable.
 func (a *app) setting(flag, env string) string {
 	if flag != "" {
 		return flag
@@ -75,11 +76,14 @@ func (a *app) place() (place, error) {
 // stored is the context that the command line or, without a word, the last
 // login chose. A key is never taken to a relay that is not its context's.
 func (a *app) stored(s *store) (place, error) {
-	relay := a.setting(a.flags.relay, envRelay)
+	relay, name := a.flags.relay, a.flags.context
+	if relay == "" && name == "" { // what one flag says, the other's variable cannot contradict
+		relay, name = a.Getenv(envRelay), a.Getenv(envContext)
+	}
 	if relay != "" && !validRelay(relay) {
 		return place{}, usagef("relay %q: expected a URL such as wss://relay.example.com", relay)
 	}
-	if name := a.setting(a.flags.context, envContext); name != "" {
+	if name != "" {
 		p, ok := s.find(name)
 		switch {
 		case !ok:

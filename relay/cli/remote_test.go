@@ -141,6 +141,8 @@ func TestBadOperands(t *testing.T) {
 		{2, "REALM_CONFIG is missing", []string{"router", "start-router-realm", "n1", "w1", "r1"}},
 		{2, `"more" is one argument too many`, []string{"node", "get-status", "n1", "more"}},
 		{2, "a token is never given as an argument", []string{"node", "get-status", "n1", token.Secret()}},
+		{2, `"more" is one argument too many`, []string{"realm", "show", "demo", "more"}},
+		{2, `"more" is one argument too many`, []string{"logout", "local", "more"}},
 		{2, "unknown flag: --nope", []string{"node", "get-status", "n1", "--nope"}},
 		{2, `unknown command "get-statu", perhaps "get-status"`, []string{"node", "get-statu", "n1"}},
 		{2, `unknown command "nothing"`, []string{"nothing"}},

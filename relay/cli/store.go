@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"fabric.center/cfc/shared/durable"
 	"fabric.center/cfc/shared/session"
@@ -158,23 +159,42 @@ func (s *store) remove(name string) {
 // keyPath is where the key of a context lies that login makes: named for both
 // context and relay, so that no key is ever shown to a second relay.
 func (s *store) keyPath(name, relay string) string {
-	return filepath.Join(s.keyDir(), name+"@"+authority(relay)+".key")
+	var b strings.Builder
+	for _, c := range []byte(relayID(relay)) {
+		switch {
+		case c == ':':
+			b.WriteByte('_')
+		case c == '/':
+			b.WriteByte('+')
+		case strings.IndexByte("abcdefghijklmnopqrstuvwxyz0123456789.-", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return filepath.Join(s.keyDir(), name+"@"+b.String()+".key")
 }
 
 func (s *store) keyDir() string { return filepath.Join(s.dir, "keys") }
 
-// authority names host and port of a relay in the letters of file names.
-func authority(relay string) string {
+// nameFor is the name of a relay's context, where login is given none.
+func nameFor(relay string) string {
+	name := strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf && contextName.MatchString("a"+string(r)) {
+			return r
+		}
+		return '_'
+	}, relayID(relay))
+	return strings.Trim(name, "._-")
+}
+
+// relayID is what tells one relay from another: host, port and path.
+func relayID(relay string) string {
 	u, err := session.Address(relay, "")
 	if err != nil {
 		return ""
 	}
-	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-", r) {
-			return r
-		}
-		return '_'
-	}, session.Authority(u))
+	return session.Authority(u) + strings.TrimSuffix(u.Path, wire.UserPath)
 }
 
-func sameRelay(a, b string) bool { return authority(a) == authority(b) && authority(a) != "" }
+func sameRelay(a, b string) bool { return relayID(a) == relayID(b) && relayID(a) != "" }

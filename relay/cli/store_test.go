@@ -65,13 +65,20 @@ func TestKeysAreNamedForContextAndRelay(t *testing.T) {
 		{"a", "wss://Relay.Example.com", "/c/keys/a@relay.example.com_443.key"},
 		{"a", "https://relay.example.com/ws", "/c/keys/a@relay.example.com_443.key"},
 		{"a", "ws://127.0.0.1:8080", "/c/keys/a@127.0.0.1_8080.key"},
-		{"a", "ws://[::1]:80", "/c/keys/a@___1__80.key"},
+		{"a", "ws://[::1]:80", "/c/keys/a@%5B__1%5D_80.key"},
+		{"a", "wss://x/a/b", "/c/keys/a@x_443+a+b.key"},
+		{"a", "wss://x/a_b/ws", "/c/keys/a@x_443+a%5Fb.key"},
 	} {
 		if got := s.keyPath(tt.name, tt.relay); got != tt.want {
 			t.Errorf("%s at %s: %s", tt.name, tt.relay, got)
 		}
 	}
-	if sameRelay("ws://x", "wss://x") || !sameRelay("wss://x", "wss://x:443/ws") || sameRelay("bad", "bad") {
+	for relay, want := range map[string]string{"wss://relay.example.com": "relay.example.com_443", "ws://[::1]:80": "1__80", "wss://x/A b": "x_443_A_b"} {
+		if got := nameFor(relay); got != want || !contextName.MatchString(got) {
+			t.Errorf("context of %s: %s", relay, got)
+		}
+	}
+	if sameRelay("ws://x", "wss://x") || sameRelay("wss://x/a", "wss://x/b") || !sameRelay("wss://x", "wss://x:443/ws") || sameRelay("bad", "bad") {
 		t.Error("relays are told apart wrongly")
 	}
 }
@@ -96,6 +103,8 @@ func TestPlace(t *testing.T) {
 		{"relay of the environment", map[string]string{envRelay: there}, nil, there, "site", "bob.key", ""},
 		{"key of the flag", nil, []string{"--key", "bob.key"}, rigURL, "demo", "bob.key", ""},
 		{"key of the environment", map[string]string{envKey: "bob.key"}, nil, rigURL, "demo", "bob.key", ""},
+		{"relay of the flag, context of the environment", map[string]string{envContext: "local"}, []string{"--relay", there}, there, "site", "bob.key", ""},
+		{"context of the flag, relay of the environment", map[string]string{envRelay: there}, []string{"--context", "local"}, rigURL, "demo", "anna.key", ""},
 		{"all by flags", nil, []string{"--relay", "ws://localhost:1", "--realm", "r1", "--key", "bob.key"}, "ws://localhost:1", "r1", "bob.key", ""},
 		{"unknown relay has no key", nil, []string{"--relay", "wss://elsewhere"}, "", "", "", "there is no key for relay wss://elsewhere: log in"},
 		{"context of another relay", nil, []string{"--context", "local", "--relay", there}, "", "", "", "context local is of relay " + rigURL},
