@@ -45,7 +45,7 @@ type rig struct {
 
 func newRig(t *testing.T, cfg route.Config, o peer.Options) *rig {
 	t.Helper()
-	r := &rig{t: t, attached: make(chan error, 100)}
+	r := &rig{t: t, attached: make(chan error, 10_000)}
 	cfg.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	cfg.OnPresence = func(oid string, p route.Presence) {
 		r.mu.Lock()
@@ -166,4 +166,91 @@ func rpcError(t *testing.T, err error) *wamp.Error {
 		t.Fatalf("want an ERROR, got %v", err)
 	}
 	return e.Err
+}
+
+// raw is a session without a client behind it: what is sent and received are messages.
+type raw struct {
+	*peer.Conn
+	t       *testing.T
+	welcome *wamp.Welcome
+}
+
+func (r *rig) raw(realm, authid, role, ser string) *raw {
+	r.t.Helper()
+	c := &raw{Conn: r.dial(realm, authid, role, ser), t: r.t}
+	c.Send() <- &wamp.Hello{Realm: wamp.URI(realm), Details: wamp.Dict{"roles": wamp.Dict{"caller": wamp.Dict{}, "publisher": wamp.Dict{}}}}
+	m := c.next()
+	w, ok := m.(*wamp.Welcome)
+	if !ok {
+		r.t.Fatalf("no WELCOME but %v", m)
+	}
+	c.welcome = w
+	return c
+}
+
+// rawAgent is the agent of a node, registered.
+func (r *rig) rawAgent(node, ser string) *raw {
+	r.t.Helper()
+	a := r.raw(realmName, node, wire.RoleNode, ser)
+	if m := a.ask(&wamp.Register{Request: 1, Options: wamp.Dict{}, Procedure: wamp.URI(wire.NodeProcedure(node))}); m.MessageType() != wamp.REGISTERED {
+		r.t.Fatalf("not registered: %v", m)
+	}
+	r.online(node, true)
+	return a
+}
+
+// next is what comes next; nil is the end.
+func (c *raw) next() wamp.Message {
+	c.t.Helper()
+	return wait(c.t, c.Recv(), "message")
+}
+
+func (c *raw) say(m wamp.Message) {
+	c.t.Helper()
+	if err := c.Write(m); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *raw) ask(m wamp.Message) wamp.Message {
+	c.t.Helper()
+	c.say(m)
+	return c.next()
+}
+
+// quiet fails when anything but an answer to a refused UNREGISTER comes: it is
+// how to see that nothing else did.
+func (c *raw) quiet() {
+	c.t.Helper()
+	e, ok := c.ask(&wamp.Unregister{Request: 1 << 50, Registration: 1}).(*wamp.Error)
+	if !ok || e.Request != 1<<50 {
+		c.t.Errorf("unexpected %v", e)
+	}
+}
+
+func (c *raw) goodbye() *wamp.Goodbye {
+	c.t.Helper()
+	for {
+		switch m := c.next().(type) {
+		case *wamp.Goodbye:
+			return m
+		case nil:
+			c.t.Fatal("the end, without GOODBYE")
+		}
+	}
+}
+
+func call(request wamp.ID, uri string, args ...any) *wamp.Call {
+	return &wamp.Call{Request: request, Options: wamp.Dict{}, Procedure: wamp.URI(uri), Arguments: args}
+}
+
+// show is a message in one line, the text for people left out.
+func show(m wamp.Message) string {
+	switch m := m.(type) {
+	case *wamp.Error:
+		return fmt.Sprintf("ERROR %s %d %s %v", m.Type, m.Request, m.Error, plain(m.ArgumentsKw))
+	case nil:
+		return "end"
+	}
+	return fmt.Sprintf("%s %v", m.MessageType(), m)
 }
