@@ -13,7 +13,10 @@ func TestStoreIsReadAsItWasWritten(t *testing.T) {
 	want := &store{Version: 1, Current: "b", Contexts: []place{
 		{Name: "a", Relay: "wss://relay.example.com", Realm: "com.example.a", User: "anna@example.com", Key: "/k/a", Pin: "sha256:" + strings.Repeat("0f", 32), CA: "/etc/ca.pem", Unbound: true},
 		{Name: "b", Relay: "ws://[::1]:8080", Key: "/k/b"}}}
-	r.write(want)
+	want.dir = r.dir
+	if err := want.save(); err != nil {
+		t.Fatal(err)
+	}
 	if got := r.read(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
