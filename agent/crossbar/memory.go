@@ -47,8 +47,10 @@ type workerMemory struct {
 	Node map[string]string `json:"node"`
 	// Dead are ids of the node whose realms are down.
 	Dead []string `json:"dead"`
-	// Stopping are ids of the node that were being stopped.
+	// Stopping are ids of the node whose stop was begun, and Unwanted those
+	// whose start was given up, without anybody having seen the answer.
 	Stopping []string `json:"stopping"`
+	Unwanted []string `json:"unwanted"`
 
 	touched uint64 // version of the last change
 }
@@ -140,10 +142,12 @@ func (m *memory) change(worker string, l life, f func(*workerMemory)) error {
 }
 
 func (w *workerMemory) clone() *workerMemory {
-	return &workerMemory{life: w.life, Node: maps.Clone(w.Node), Dead: slices.Clone(w.Dead), Stopping: slices.Clone(w.Stopping)}
+	return &workerMemory{life: w.life, Node: maps.Clone(w.Node), Dead: slices.Clone(w.Dead), Stopping: slices.Clone(w.Stopping), Unwanted: slices.Clone(w.Unwanted)}
 }
 
-func (w *workerMemory) empty() bool { return len(w.Node)+len(w.Dead)+len(w.Stopping) == 0 }
+func (w *workerMemory) empty() bool {
+	return len(w.Node)+len(w.Dead)+len(w.Stopping)+len(w.Unwanted) == 0
+}
 
 func (m *memory) save() error {
 	if m.path == "" {
@@ -188,17 +192,21 @@ func (m *memory) public(worker string, l life, node string) string {
 	return node
 }
 
-func (m *memory) dead(worker string, l life, node string) bool {
+// hidden reports whether the node's id is none of a realm that runs for
+// callers: burnt, or come up after its start was given up.
+func (m *memory) hidden(worker string, l life, node string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Contains(m.of(worker, l).Dead, node)
+	w := m.of(worker, l)
+	return slices.Contains(w.Dead, node) || slices.Contains(w.Unwanted, node)
 }
 
 // unfinished are the stops whose answer nobody has seen or waits for.
 func (m *memory) unfinished(worker string, l life) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ids := slices.Clone(m.of(worker, l).Stopping)
+	w := m.of(worker, l)
+	ids := slices.Concat(w.Stopping, w.Unwanted)
 	return slices.DeleteFunc(ids, func(id string) bool { return m.active[worker+"."+id] > 0 })
 }
 
@@ -221,7 +229,7 @@ func (m *memory) hold(worker, node string) (let func()) {
 func (m *memory) assign(worker string, l life, public string, listed []string) (node string, err error) {
 	err = m.change(worker, l, func(w *workerMemory) {
 		taken := func(id string) bool {
-			if slices.Contains(listed, id) || slices.Contains(w.Dead, id) {
+			if slices.Contains(listed, id) || slices.Contains(w.Dead, id) || slices.Contains(w.Stopping, id) || slices.Contains(w.Unwanted, id) {
 				return true
 			}
 			for other, of := range w.Node {
@@ -251,9 +259,24 @@ func (m *memory) release(worker string, l life, public string) error {
 // stopping keeps that a realm is about to be stopped.
 func (m *memory) stopping(worker string, l life, node string) error {
 	return m.change(worker, l, func(w *workerMemory) {
-		if !slices.Contains(w.Stopping, node) {
+		if !slices.Contains(w.Stopping, node) && !slices.Contains(w.Unwanted, node) {
 			w.Stopping = append(w.Stopping, node)
 		}
+	})
+}
+
+// spared keeps that a realm runs on: the node has refused to stop it.
+func (m *memory) spared(worker string, l life, node string) error {
+	return m.change(worker, l, func(w *workerMemory) {
+		w.Stopping = slices.DeleteFunc(w.Stopping, func(id string) bool { return id == node })
+	})
+}
+
+// unwanted keeps that a start was given up that may yet come true.
+func (m *memory) unwanted(worker string, l life, public, node string) error {
+	return m.change(worker, l, func(w *workerMemory) {
+		delete(w.Node, public)
+		w.Unwanted = append(w.Unwanted, node)
 	})
 }
 
@@ -273,6 +296,7 @@ func (m *memory) freed(worker string, l life, node string) error {
 func (w *workerMemory) drop(node string) {
 	is := func(id string) bool { return id == node }
 	w.Stopping = slices.DeleteFunc(w.Stopping, is)
+	w.Unwanted = slices.DeleteFunc(w.Unwanted, is)
 	w.Dead = slices.DeleteFunc(w.Dead, is)
 	maps.DeleteFunc(w.Node, func(_, id string) bool { return id == node })
 }

@@ -61,7 +61,7 @@ func (r *router) get(ctx context.Context, nodeID string) (catalog.Dict, error) {
 
 // living are the node's ids of the realms that run.
 func (r *router) living() []string {
-	return slices.DeleteFunc(slices.Clone(r.ids), func(id string) bool { return r.n.memory.dead(r.id, r.life, id) })
+	return slices.DeleteFunc(slices.Clone(r.ids), func(id string) bool { return r.n.memory.hidden(r.id, r.life, id) })
 }
 
 // find is the node's id of a realm that runs.
@@ -194,27 +194,23 @@ func roleIDs(roles wamp.List) []string {
 }
 
 // takeBack removes what a failed start has left on the node: nothing, a realm
-// without some of its roles, or an id that is burnt. When the start was not
-// awaited it waits for the node first.
+// without some of its roles, or an id that is burnt. A start that was not
+// awaited may yet come true: it is remembered as one to be stopped.
 func (r *router) takeBack(ctx context.Context, public, nodeID string, cause error) {
-	undo := func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, quick)
-		defer cancel()
-		err := r.refresh(ctx)
-		if err == nil && slices.Contains(r.ids, nodeID) {
+	var err error
+	if unfinished(cause) {
+		err = r.n.memory.unwanted(r.id, r.life, public, nodeID)
+	} else if err = r.refresh(ctx); err == nil {
+		if slices.Contains(r.ids, nodeID) {
 			err = r.stop(ctx, nodeID)
-		} else if err == nil {
+		} else {
 			err = r.n.memory.release(r.id, r.life, public)
 		}
-		if err != nil {
-			r.n.log.Warn("cannot take back the start of a realm", zap.String("worker", r.id), zap.String("realm", public), zap.Error(err))
-		}
 	}
-	if unfinished(cause) {
-		r.n.later(undo)
-		return
+	if err != nil {
+		r.n.log.Warn("cannot take back the start of a realm", zap.String("worker", r.id), zap.String("realm", public), zap.Error(err))
 	}
-	undo(ctx)
+	r.n.wake()
 }
 
 func (r *router) refresh(ctx context.Context) error {
@@ -263,6 +259,8 @@ func (r *router) stop(ctx context.Context, nodeID string) error {
 		return r.n.memory.stopped(r.id, r.life, nodeID)
 	case err == nil, cfcerr.KindOf(err) == cfcerr.NoSuchObject: // a node without the defect
 		return r.n.memory.freed(r.id, r.life, nodeID)
+	case !unfinished(err) && cfcerr.KindOf(err) != cfcerr.ConnectionLost:
+		return errors.Join(err, r.n.memory.spared(r.id, r.life, nodeID))
 	}
 	return err
 }
@@ -286,20 +284,25 @@ func nodeText(err error) string {
 	return text
 }
 
-// finishStops completes stops whose answer nobody has seen.
+// finishStops completes stops whose answer nobody has seen, and ends realms
+// whose start came true after it was given up.
 func (n *Node) finishStops(ctx context.Context, workers []ops.Worker) {
 	for _, w := range workers {
 		if !w.Ready || w.Type != "router" {
 			continue
 		}
-		for _, nodeID := range n.memory.unfinished(w.ID, life{PID: w.PID, Created: w.Created}) {
-			r, err := n.router(ctx, w.ID)
-			if err == nil {
+		ids := n.memory.unfinished(w.ID, life{PID: w.PID, Created: w.Created})
+		if len(ids) == 0 {
+			continue
+		}
+		r, err := n.router(ctx, w.ID)
+		for _, nodeID := range ids {
+			if err == nil && slices.Contains(r.ids, nodeID) {
 				err = r.stop(ctx, nodeID)
 			}
-			if err != nil {
-				n.log.Warn("cannot finish stopping a realm", zap.String("worker", w.ID), zap.String("realm", nodeID), zap.Error(err))
-			}
+		}
+		if err != nil {
+			n.log.Warn("cannot finish stopping realms", zap.String("worker", w.ID), zap.Strings("realms", ids), zap.Error(err))
 		}
 	}
 }

@@ -42,6 +42,7 @@ func (n *Node) Watch(ctx context.Context, changes ops.Changes) error {
 			n.checkDeath(ctx, changes)
 			continue
 		case <-n.kick:
+			n.takeTurns(ctx, changes)
 			if !pause(ctx, settle) {
 				return nil
 			}

@@ -87,3 +87,11 @@ func unanswered(ctx context.Context, name string) error {
 	}
 	return cfcerr.New(cfcerr.Timeout, "cannot finish in time: the node has not answered %s before the deadline and may still finish it", name)
 }
+
+// unbegun is the error of a call that the node never saw.
+func unbegun(ctx context.Context, name string) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return cfcerr.New(cfcerr.Canceled, "canceled before %s was begun", name)
+	}
+	return cfcerr.New(cfcerr.Timeout, "cannot finish in time: %s was not begun before the deadline", name)
+}

@@ -325,8 +325,8 @@ func (l *Link) Call(ctx context.Context, procedure string, args wamp.List, kwarg
 		ctx, cancel = context.WithTimeout(ctx, catalog.DefaultTimeout)
 		defer cancel()
 	}
-	if err := l.slots.Acquire(ctx, 1); err != nil {
-		return nil, cfcerr.New(cfcerr.Busy, "cannot call %s: %d calls to the node are waiting for their answers", procedure, l.cfg.MaxCalls)
+	if err := l.slot(ctx, procedure); err != nil {
+		return nil, err
 	}
 	defer l.slots.Release(1)
 	s, err := l.current(procedure)
@@ -334,6 +334,20 @@ func (l *Link) Call(ctx context.Context, procedure string, args wamp.List, kwarg
 		return nil, err
 	}
 	return s.call(ctx, procedure, args, kwargs)
+}
+
+// slot takes one of the places of calls in flight.
+func (l *Link) slot(ctx context.Context, procedure string) error {
+	if ctx.Err() != nil {
+		return unbegun(ctx, procedure)
+	}
+	if l.slots.TryAcquire(1) || l.slots.Acquire(ctx, 1) == nil {
+		return nil
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return unbegun(ctx, procedure)
+	}
+	return cfcerr.New(cfcerr.Busy, "cannot call %s: %d calls to the node are waiting for their answers", procedure, l.cfg.MaxCalls).With("limit", l.cfg.MaxCalls)
 }
 
 func (l *Link) current(procedure string) (*session, error) {

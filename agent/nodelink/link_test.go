@@ -235,7 +235,7 @@ func TestCallsEndAtTheirDeadline(t *testing.T) {
 	ctx, cancel := context.WithCancel(b.ctx)
 	cancel()
 	_, err := b.Call(ctx, "echo", nil, nil)
-	wantKind(t, err, cfcerr.Busy) // it did not even begin
+	wantKind(t, err, cfcerr.Canceled) // it did not even begin
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() { wantKind(t, second(b.within(200*time.Millisecond, "echo", 1)), cfcerr.Timeout) })

@@ -34,9 +34,13 @@ func (n *Node) getWorkers(_ context.Context, i *wamp.Invocation) client.InvokeRe
 func (n *Node) getWorker(_ context.Context, i *wamp.Invocation) client.InvokeResult {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	w := n.workers[arg[string](i, 0)]
+	id, named := wamp.AsString(i.ArgumentsKw["worker_id"])
+	if !named {
+		id = arg[string](i, 0)
+	}
+	w := n.workers[id]
 	if w == nil {
-		return fault("crossbar.error.no_such_worker", "No worker with ID '%s'", arg[string](i, 0))
+		return fault("crossbar.error.no_such_worker", "No worker with ID '%s'", id)
 	}
 	// "started" of a worker that has not is now.
 	return value(wamp.Dict{"id": w.ID, "pid": w.PID, "type": w.Type, "status": w.Status,

@@ -1,0 +1,480 @@
+package crossbar
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fabric.center/cfc/agent/nodelink"
+	"fabric.center/cfc/agent/nodelink/nodetest"
+	"fabric.center/cfc/agent/ops"
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/identity"
+	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// seen keeps what a Node tells, as lines.
+type seen struct {
+	mu      sync.Mutex
+	lines   []string
+	workers []ops.Worker
+}
+
+func (s *seen) Mark() uint64 { return 0 }
+
+func (s *seen) Seen(_ uint64, all, appeared []ops.Worker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.workers = all
+	for _, w := range appeared {
+		s.lines = append(s.lines, "appeared "+w.ID+" "+w.Type)
+	}
+}
+
+func (s *seen) NodeGone(reason, _ string)             { s.add("gone " + reason) }
+func (s *seen) Attached(kind, version string)         { s.add("attached " + kind + " " + version) }
+func (s *seen) Detached(kind, version, reason string) { s.add("detached " + reason) }
+
+func (s *seen) add(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, line)
+}
+
+func (s *seen) has(line string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.lines, line)
+}
+
+// all is what runs: "id type realm,realm".
+func (s *seen) all() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, w := range s.workers {
+		line := w.ID + " " + w.Type
+		for _, r := range w.Realms {
+			line += " " + r.ID + "=" + r.Name
+		}
+		if !w.Ready {
+			line += " not ready"
+		}
+		out = append(out, line)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
+}
+
+// rig is a Node over a fake one.
+type rig struct {
+	*Node
+	t     *testing.T
+	ctx   context.Context
+	state string
+	fake  *nodetest.Node
+	link  *nodelink.Link
+	seen  *seen
+	end   func() // of Watch
+}
+
+func newRig(t *testing.T, pid int) *rig {
+	t.Helper()
+	key, err := identity.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ln, err := nodelink.Listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := nodelink.New(nodelink.Config{Listener: ln, Pubkey: key.Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, ctx: ctx, state: t.TempDir(), link: link}
+	var done sync.WaitGroup
+	done.Go(func() { _ = link.Run(ctx) })
+	r.fake, err = nodetest.Join(ctx, nodetest.Config{Addr: ln.Addr().String(), Key: key, PID: pid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.watch()
+	t.Cleanup(func() {
+		_ = r.fake.Close()
+		r.end()
+		cancel()
+		done.Wait()
+	})
+	r.until("the node is attached", func() bool { return r.seen.has("attached crossbar 26.10.1") })
+	return r
+}
+
+// watch runs a new Node over the same state, in place of the one before.
+func (r *rig) watch() {
+	if r.end != nil {
+		r.end()
+	}
+	r.Node, r.seen = New(Config{Link: r.link, StateDir: r.state, Poll: 30 * time.Millisecond}), &seen{}
+	ctx, cancel := context.WithCancel(r.ctx)
+	done := make(chan error, 1)
+	go func(n *Node, s *seen) { done <- n.Watch(ctx, s) }(r.Node, r.seen)
+	r.end = func() {
+		cancel()
+		if err := <-done; err != nil {
+			r.t.Errorf("Watch: %v", err)
+		}
+	}
+}
+
+func (r *rig) until(what string, ok func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("waited in vain until %s: seen %v, running %q", what, r.seen.lines, r.seen.all())
+		}
+	}
+}
+
+func (r *rig) within(d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(r.ctx, d)
+	r.t.Cleanup(cancel)
+	return ctx
+}
+
+func (r *rig) start(id string, config map[string]any) catalog.Dict {
+	r.t.Helper()
+	d, err := r.StartRealm(r.within(5*time.Second), "alice", "w", id, config)
+	if err != nil {
+		r.t.Fatalf("start %s: %v", id, err)
+	}
+	return d
+}
+
+func (r *rig) stop(id string) {
+	r.t.Helper()
+	d, err := r.StopRealm(r.within(5*time.Second), "alice", "w", id)
+	if err != nil || d["id"] != id || d["who"] != "alice" || d["stopped"] == nil {
+		r.t.Fatalf("stop %s: %v, %v", id, d, err)
+	}
+}
+
+func (r *rig) ids() string {
+	r.t.Helper()
+	realms, err := r.Realms(r.within(5*time.Second), "w")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var ids []string
+	for _, x := range realms {
+		ids = append(ids, x.ID)
+	}
+	return strings.Join(ids, " ")
+}
+
+type dict = map[string]any
+
+func named(name string) dict { return dict{"name": name} }
+
+func TestRealmIDsCanBeUsedAgain(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	for i := range 5 {
+		d := r.start("a", named("com.a"))
+		options, _ := wamp.AsDict(d["config"].(wamp.Dict)["options"])
+		if d["id"] != "a" || options["bridge_meta_api"] != true || options["enable_meta_api"] != true {
+			t.Fatalf("round %d: %v", i, d)
+		}
+		r.start("b", named(fmt.Sprint("com.b", i)))
+		if got := r.ids(); got != "a b" {
+			t.Fatalf("round %d: realms are %s", i, got)
+		}
+		r.stop("a")
+		if got := r.ids(); got != "b" {
+			t.Fatalf("round %d: after the stop of a realms are %s", i, got)
+		}
+		if _, err := r.Realm(r.within(time.Second), "w", "a"); cfcerr.KindOf(err) != cfcerr.NoSuchObject {
+			t.Errorf("round %d: a stopped realm shows: %v", i, err)
+		}
+		r.stop("b")
+	}
+	r.start("a", named("com.a"))
+	if _, err := r.Realm(r.within(time.Second), "w", "r_a_5"); cfcerr.KindOf(err) != cfcerr.NoSuchObject {
+		t.Errorf("a realm shows under the node's own id for it: %v", err)
+	}
+	r.start("r_a_5", named("com.c"))
+	if got := r.ids(); got != "a r_a_5" {
+		t.Errorf("realms are %s", got)
+	}
+	if got := r.fake.Running("w"); !slices.Equal(got, []string{"com.a", "com.c"}) {
+		t.Errorf("at the node run %v", got)
+	}
+}
+
+func TestOptionsOfTheCallerStay(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	given := dict{"name": "com.a", "options": dict{"bridge_meta_api": false, "x": 1}}
+	d := r.start("a", given)
+	options, _ := wamp.AsDict(d["config"].(wamp.Dict)["options"])
+	if options["bridge_meta_api"] != false || options["enable_meta_api"] != true || options["x"] == nil {
+		t.Errorf("options are %v", options)
+	}
+	if len(given["options"].(dict)) != 2 {
+		t.Errorf("the caller's own dict has changed: %v", given)
+	}
+}
+
+func TestRolesAreStartedOrAllIsTakenBack(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	role := func(name string, more ...any) dict {
+		d := dict{"name": name, "permissions": []any{}}
+		if len(more) > 0 {
+			d["id"] = more[0]
+		}
+		return d
+	}
+	d := r.start("a", dict{"name": "com.a", "roles": []any{role("anonymous"), role("a.b"), role("x", "mine"), role("mine")}})
+	var ids []string
+	roles, _ := wamp.AsList(d["roles"])
+	for _, v := range roles {
+		rd, _ := wamp.AsDict(v)
+		ids = append(ids, rd["id"].(string))
+	}
+	if want := []string{"anonymous", "mine", "role002", "role004"}; !slices.Equal(ids, want) {
+		t.Errorf("role ids are %v, expected %v", ids, want)
+	}
+	_, err := r.StartRealm(r.within(time.Second), "alice", "w", "b", dict{"name": "com.b", "roles": []any{role("anonymous"), role("refused")}})
+	if cfcerr.KindOf(err) != cfcerr.InvalidConfiguration || !strings.Contains(err.Error(), "neither static nor dynamic") {
+		t.Errorf("a role that the node refuses: %v", err)
+	}
+	_, err = r.StartRealm(r.within(time.Second), "alice", "w", "c", named("halfway"))
+	if cfcerr.KindOf(err) != cfcerr.InvalidConfiguration {
+		t.Errorf("a realm that fails halfway: %v", err)
+	}
+	if got := r.ids(); got != "a" {
+		t.Errorf("realms are %s", got)
+	}
+	if got := r.fake.Running("w"); !slices.Equal(got, []string{"com.a"}) {
+		t.Errorf("at the node run %v", got)
+	}
+	for _, id := range []string{"b", "c"} { // the ids are as good as new
+		r.start(id, named("com."+id))
+	}
+}
+
+func TestMemoryOutlivesTheAgentButNotTheWorker(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	for range 2 {
+		r.start("a", named("com.a"))
+		r.stop("a")
+	}
+	r.start("a", named("com.a"))
+	r.start("b", named("com.b"))
+	r.stop("b")
+	r.watch()
+	r.until("the new one has looked", func() bool { return r.seen.all() == "w router a=com.a" })
+	if got := r.ids(); got != "a" {
+		t.Errorf("after a restart of the agent realms are %s", got)
+	}
+	r.stop("a")
+	r.start("b", named("com.b"))
+	if got := r.ids(); got != "b" {
+		t.Errorf("realms are %s", got)
+	}
+	r.fake.Die("w")
+	r.fake.Boot("w", "router")
+	r.fake.BootRealm("w", "a", "com.a")
+	r.until("the new worker is seen", func() bool { return r.seen.all() == "w router a=com.a" })
+	b, err := os.ReadFile(filepath.Join(r.state, memoryFile))
+	if err != nil || strings.Contains(string(b), "r_a") {
+		t.Errorf("of the old worker is remembered %s, %v", b, err)
+	}
+}
+
+func TestAStopThatNobodyAwaitedIsFinished(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	r.start("a", named("com.a"))
+	release := r.fake.Hang("worker.w.stop_router_realm")
+	if _, err := r.StopRealm(r.within(50*time.Millisecond), "alice", "w", "a"); cfcerr.KindOf(err) != cfcerr.Timeout {
+		t.Fatalf("a stop that is not answered: %v", err)
+	}
+	if got := r.ids(); got != "a" {
+		t.Errorf("before the answer realms are %q", got)
+	}
+	r.watch() // an agent that knows it from its memory alone
+	release()
+	r.until("the realm is down", func() bool { return r.ids() == "" && len(r.fake.Running("w")) == 0 })
+	r.start("a", named("com.a"))
+}
+
+func TestAStartThatNobodyAwaitedIsTakenBack(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	release := r.fake.Hang("worker.w.start_router_realm")
+	if _, err := r.StartRealm(r.within(50*time.Millisecond), "alice", "w", "a", named("com.a")); cfcerr.KindOf(err) != cfcerr.Timeout {
+		t.Fatalf("a start that is not answered: %v", err)
+	}
+	release()
+	r.until("the realm is down again", func() bool { return r.fake.Calls("worker.w.stop_router_realm") > 0 && len(r.fake.Running("w")) == 0 })
+	if got := r.ids(); got != "" {
+		t.Errorf("realms are %q", got)
+	}
+	r.start("a", named("com.a"))
+}
+
+func TestDamagedMemoryIsSetAside(t *testing.T) {
+	for name, content := range map[string]string{
+		"no JSON":         "[",
+		"another version": `{"version": 9, "workers": {}}`,
+		"unknown key":     `{"version": 1, "workers": {}, "x": 1}`,
+		"a null":          `{"version": 1, "workers": {"w": null}}`,
+		"two of them":     `{"version": 1, "workers": {}} {}`,
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, memoryFile)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if m := openMemory(dir, zap.NewNop()); len(m.workers) != 0 {
+			t.Errorf("%s is read as %v", name, m.workers)
+		}
+		if aside, err := filepath.Glob(path + ".damaged-*"); err != nil || len(aside) != 1 {
+			t.Errorf("%s is not kept for a look: %v %v", name, aside, err)
+		}
+	}
+}
+
+func TestMemoryThatCannotBeKept(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	r.start("a", named("com.a"))
+	r.memory.path = filepath.Join(r.state, "nowhere", memoryFile)
+	if _, err := r.StopRealm(r.within(time.Second), "alice", "w", "a"); cfcerr.KindOf(err) != cfcerr.Unavailable {
+		t.Errorf("a stop that cannot be kept: %v", err)
+	}
+	if got := r.fake.Running("w"); len(got) != 1 {
+		t.Error("it was carried out all the same")
+	}
+}
+
+func TestAStartThatEndsEarlyIsToldSo(t *testing.T) {
+	r := newRig(t, 0)
+	began := time.Now()
+	_, err := r.StartWorker(r.within(10*time.Second), "alice", ops.WorkerSpec{ID: "w", Type: "router", Options: dict{"python": "/bin/true"}})
+	if cfcerr.KindOf(err) != cfcerr.CannotStart || !strings.HasSuffix(err.Error(), "no module named crossbar") {
+		t.Errorf("it says %v", err)
+	}
+	if d := time.Since(began); d > 3*time.Second {
+		t.Errorf("it took %s", d)
+	}
+	if len(r.tails) != 0 {
+		t.Errorf("kept of it is %v", r.tails)
+	}
+}
+
+func TestPinningThatFailsTakesTheWorkerBack(t *testing.T) {
+	r := newRig(t, 0)
+	_, err := r.StartWorker(r.within(5*time.Second), "alice", ops.WorkerSpec{ID: "w", Type: "router", Options: dict{"cpu_affinity": []any{99}}})
+	if cfcerr.KindOf(err) != cfcerr.InvalidConfiguration || r.fake.Worker("w") != nil {
+		t.Errorf("it says %v, and the worker is %v", err, r.fake.Worker("w"))
+	}
+}
+
+func TestStopOfAWorkerThatIsNotReady(t *testing.T) {
+	r := newRig(t, 0)
+	go func() {
+		_, _ = r.StartWorker(r.within(100*time.Millisecond), "alice", ops.WorkerSpec{ID: "w", Type: "router", Options: dict{"stuck": true}})
+	}()
+	r.until("it is starting", func() bool { return r.fake.Worker("w") != nil })
+	_, err := r.StopWorker(r.within(time.Second), "alice", "w", true)
+	if cfcerr.KindOf(err) != cfcerr.NotRunning || !strings.Contains(err.Error(), "cannot be seen from here") {
+		t.Errorf("its process is not ours to end: %v", err)
+	}
+}
+
+func TestWhatRunsIsSeen(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	r.fake.BootRealm("w", "a", "com.a")
+	r.fake.Boot("g", "guest")
+	r.until("all is seen", func() bool { return r.seen.all() == "g guest; w router a=com.a" })
+	if !r.seen.has("appeared w router") || !r.seen.has("appeared g guest") {
+		t.Errorf("seen is %v", r.seen.lines)
+	}
+	r.fake.Die("g") // which the node tells nobody
+	r.until("a guest's end is seen", func() bool { return r.seen.all() == "w router a=com.a" })
+	r.fake.Die("w")
+	r.until("a worker's end is seen", func() bool { return r.seen.all() == "" })
+	r.fake.Boot("brief", "guest")
+	r.fake.Die("brief")
+	r.until("a brief one is not missed", func() bool { return r.seen.has("appeared brief guest") })
+}
+
+func TestTheNodeIsGoneWhenItsProcessIs(t *testing.T) {
+	controller := exec.Command("sleep", "60")
+	if err := controller.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := sync.OnceFunc(func() {
+		_ = controller.Process.Kill()
+		_ = controller.Wait()
+	})
+	defer ended()
+	r := newRig(t, controller.Process.Pid)
+	if err := r.fake.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the end of the connection is told", func() bool { return r.seen.has("detached closed") })
+	time.Sleep(2 * deathPoll) // the process lives: nothing follows
+	if r.seen.has("gone node gone") {
+		t.Error("the node is called gone for a lost connection")
+	}
+	ended()
+	r.until("the end of the process is told", func() bool { return r.seen.has("gone node gone") })
+}
+
+func TestAnswersOfNoUse(t *testing.T) {
+	r := newRig(t, 0)
+	for _, p := range []string{"get_workers", "get_worker"} {
+		r.fake.Fail(p, "crossbar.error.whatever", "no")
+	}
+	if _, err := r.Workers(r.within(time.Second), nil); cfcerr.KindOf(err) != cfcerr.NodeError {
+		t.Errorf("get_workers: %v", err)
+	}
+	for _, v := range []any{nil, "x", []any{1}, dict{}} {
+		if _, err := stringList("p", v); v != nil && cfcerr.KindOf(err) != cfcerr.NotSupported {
+			t.Errorf("%v is taken for a list of ids: %v", v, err)
+		}
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain":                            "plain",
+		"\x1b[31mred\x1b[0m and \x1b[1;4m": "red and",
+		"cut \x1b[":                        "cut",
+		"cut \x1b":                         "cut \x1b",
+		strings.Repeat("ä", 200):           strings.Repeat("ä", 150),
+	} {
+		if got := plain(in); got != want {
+			t.Errorf("%q becomes %q", in, got)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package ops
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"go.uber.org/zap"
+)
+
+// told keeps events as "name ids reason by".
+type told struct{ list []string }
+
+func (r *told) publish(e *catalog.Event, args ...any) {
+	d := args[len(args)-1].(map[string]any)
+	s := fmt.Sprintln(append(append([]any{strings.TrimPrefix(e.Name, "on_")}, args[1:len(args)-1]...), d["reason"], d["by"])...)
+	r.list = append(r.list, strings.ReplaceAll(strings.TrimSpace(s), "<nil>", "-"))
+}
+
+func (r *told) want(t *testing.T, what string, lines ...string) {
+	t.Helper()
+	if !slices.Equal(r.list, lines) {
+		t.Errorf("%s: told\n %s\nexpected\n %s", what, strings.Join(r.list, "\n "), strings.Join(lines, "\n "))
+	}
+	r.list = nil
+}
+
+func newTestInventory(dir string) (*Inventory, *told) {
+	r := &told{}
+	return newInventory(Config{NodeID: func() string { return "n1" }, Publish: r.publish, StateDir: dir, Log: zap.NewNop()}), r
+}
+
+func worker(id, created string, realms ...string) Worker {
+	w := Worker{ID: id, Type: "router", PID: 7, Created: created, Status: "started", Ready: true}
+	for _, r := range realms {
+		w.Realms = append(w.Realms, Realm{ID: r, Name: "com." + r})
+	}
+	return w
+}
+
+func (v *Inventory) see(all ...Worker) { v.Seen(v.Mark(), all, nil) }
+
+func TestWhatOthersChangeIsToldOnce(t *testing.T) {
+	v, r := newTestInventory("")
+	v.see(worker("w", "1", "a"))
+	r.want(t, "found", "worker_starting w - -", "worker_started w - -", "router_realm_starting w a - -", "router_realm_started w a - -")
+	v.see(worker("w", "1", "a"))
+	r.want(t, "found again")
+	v.see(worker("w", "1", "b"))
+	r.want(t, "another realm", "router_realm_starting w b - -", "router_realm_started w b - -", "router_realm_stopped w a ended -")
+	v.see(worker("w", "2"))
+	r.want(t, "another process", "router_realm_stopped w b worker stopped -", "worker_stopped w ended -", "worker_starting w - -", "worker_started w - -")
+	v.see()
+	r.want(t, "gone", "worker_stopped w ended -")
+	half := worker("w", "3")
+	half.Ready = false
+	v.see(half)
+	r.want(t, "not ready", "worker_starting w - -")
+	v.see(worker("w", "3"))
+	r.want(t, "ready", "worker_started w - -")
+	v.NodeGone("node gone", "")
+	r.want(t, "the node is gone", "worker_stopped w node gone -")
+	v.NodeGone("node gone", "")
+	r.want(t, "and stays gone")
+}
+
+func TestAWorkerTooBriefToBeSeen(t *testing.T) {
+	v, r := newTestInventory("")
+	v.Seen(v.Mark(), nil, []Worker{worker("g", "1")})
+	r.want(t, "never listed", "worker_starting g - -", "worker_started g - -", "worker_stopped g ended -")
+	starting := worker("g", "2")
+	starting.Ready = false
+	v.see(starting)
+	v.Seen(v.Mark(), nil, []Worker{worker("g", "2")})
+	r.want(t, "listed while it started", "worker_starting g - -", "worker_started g - -", "worker_stopped g ended -")
+	v.Seen(v.Mark(), []Worker{worker("g", "3")}, []Worker{worker("g", "3")})
+	r.want(t, "listed", "worker_starting g - -", "worker_started g - -")
+}
+
+func TestOperationsTellWhoAsked(t *testing.T) {
+	v, r := newTestInventory("")
+	finish := v.startingWorker("w", "router", "bob")
+	mark := v.Mark()
+	v.see() // what is seen of it meanwhile is not believed
+	v.see(worker("w", "1"))
+	finish(worker("w", "1"), nil)
+	r.want(t, "start", "worker_starting w - bob", "worker_started w - bob")
+	v.Seen(mark, nil, nil) // asked before the start had ended
+	r.want(t, "an old answer")
+	v.see(worker("w", "1"))
+	r.want(t, "a new answer")
+
+	done := v.startingRealm("w", "a", "com.a", "bob")
+	v.see(worker("w", "1"))
+	done(nil)
+	v.see(worker("w", "1", "a"))
+	r.want(t, "realm", "router_realm_starting w a - bob", "router_realm_started w a - bob")
+	v.startingRealm("w", "x", "com.x", "bob")(errors.New("no"))
+	r.want(t, "failed realm", "router_realm_starting w x - bob", "router_realm_stopped w x start failed bob")
+	v.stoppingRealm("w", "a", "eve")(cfcerr.New(cfcerr.CannotStop, "no"))
+	r.want(t, "a stop that failed", "router_realm_stopping w a - eve")
+	v.see(worker("w", "1"))
+	r.want(t, "it ends later", "router_realm_stopped w a ended -")
+
+	v.stoppingWorker("w", "eve")(cfcerr.New(cfcerr.Timeout, "late"))
+	r.want(t, "a stop that nobody awaited", "worker_stopping w - eve")
+	v.see()
+	r.want(t, "it comes true", "worker_stopped w stopped eve")
+	v.startingWorker("w", "router", "bob")(Worker{}, errors.New("no"))
+	r.want(t, "failed start", "worker_starting w - bob", "worker_stopped w start failed bob")
+	v.startingWorker("w", "router", "bob")(worker("w", "2"), nil)
+	v.stoppingWorker("w", "eve")(nil)
+	v.see()
+	r.want(t, "start and stop", "worker_starting w - bob", "worker_started w - bob", "worker_stopping w - eve", "worker_stopped w stopped eve")
+}
+
+func TestTheNodeGoesDuringOperations(t *testing.T) {
+	v, r := newTestInventory("")
+	start := v.startingWorker("new", "router", "bob")
+	v.see(worker("old", "1", "a"))
+	stop := v.stoppingRealm("old", "a", "bob")
+	r.list = nil
+	v.NodeGone("node gone", "")
+	start(Worker{}, cfcerr.New(cfcerr.ConnectionLost, "gone"))
+	stop(cfcerr.New(cfcerr.ConnectionLost, "gone"))
+	r.want(t, "each end is told once", "worker_stopped new node gone -", "router_realm_stopped old a worker stopped -", "worker_stopped old node gone -")
+	v.see(worker("w", "1"), worker("x", "1"))
+	finish := v.shuttingDown("eve")
+	v.see(worker("x", "1"))
+	r.list = nil
+	finish(nil)
+	v.NodeGone("node gone", "")
+	r.want(t, "shut down", "worker_stopped x node shut down eve")
+}
+
+func TestOperationOnAWorkerNotSeenYet(t *testing.T) {
+	v, r := newTestInventory("")
+	v.startingRealm("w", "a", "com.a", "bob")(nil)
+	v.see(worker("w", "1", "a"))
+	r.want(t, "its worker is told later", "router_realm_starting w a - bob", "router_realm_started w a - bob", "worker_starting w - -", "worker_started w - -")
+}
+
+func TestInventoryOutlivesTheAgent(t *testing.T) {
+	dir := t.TempDir()
+	v, _ := newTestInventory(dir)
+	v.see(worker("stays", "1", "a", "b"), worker("goes", "1"), worker("changes", "1"))
+	v, r := newTestInventory(dir)
+	v.see(worker("stays", "1", "a"), worker("changes", "2"), worker("new", "1"))
+	r.want(t, "after the restart",
+		"worker_stopped changes ended while the agent was away -", "worker_stopped goes ended while the agent was away -",
+		"router_realm_stopped stays b ended while the agent was away -",
+		"worker_starting changes - -", "worker_started changes - -", "worker_starting new - -", "worker_started new - -")
+	v.see(worker("changes", "2"), worker("new", "1"))
+	r.want(t, "later", "router_realm_stopped stays a worker stopped -", "worker_stopped stays ended -")
+}
+
+func TestDamagedInventoryIsSetAside(t *testing.T) {
+	for name, content := range map[string]string{
+		"no JSON":         "{",
+		"another version": `{"version": 2, "workers": []}`,
+		"unknown key":     `{"version": 1, "workers": [], "x": 1}`,
+		"two of them":     `{"version": 1, "workers": []}{}`,
+		"cut":             `{"version": 1, "workers": [{"id": "w"`,
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, inventoryFile)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		v, _ := newTestInventory(dir)
+		if len(v.workers) != 0 {
+			t.Errorf("%s is read as %v", name, v.workers)
+		}
+		aside, err := filepath.Glob(path + ".damaged-*")
+		if err != nil || len(aside) != 1 {
+			t.Errorf("%s is not kept for a look: %v %v", name, aside, err)
+		}
+	}
+}
+
+func TestNothingIsToldBeforePairing(t *testing.T) {
+	r := &told{}
+	id := ""
+	v := newInventory(Config{NodeID: func() string { return id }, Publish: r.publish, Log: zap.NewNop()})
+	v.see(worker("w", "1"))
+	r.want(t, "not paired")
+	id = "n1"
+	v.see()
+	r.want(t, "paired", "worker_stopped w ended -")
+}
