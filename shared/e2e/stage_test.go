@@ -139,7 +139,36 @@ func build(ctx context.Context, home string) (err error) {
 	if err := stage.agent.Start(ctx); err != nil {
 		return err
 	}
-	return stage.agent.Attached(ctx)
+	return ready(ctx)
+}
+
+// ready waits until the node is attached and the relay knows it.
+func ready(ctx context.Context) error {
+	if err := stage.agent.Attached(ctx); err != nil {
+		return err
+	}
+	key, err := identity.Load(stage.keyFile)
+	if err != nil {
+		return err
+	}
+	s, err := session.Join(ctx, session.Config{URL: stage.relay.URL(), Realm: realm, Key: key})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return fleet.Poll(ctx, func() error {
+		r, err := s.Call(ctx, catalog.RealmGetNode.URI(), wamp.List{"n1"}, nil, session.CallOptions{})
+		if err != nil {
+			return err
+		}
+		info, _ := wamp.AsDict(r.Arguments[0])
+		if node, _ := wamp.AsDict(info["node"]); node["attached"] != true {
+			return fmt.Errorf("the relay does not know that the node is attached: %v", info)
+		}
+		return nil
+	})
 }
 
 // within bounds what a test may take.
@@ -153,16 +182,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 // owner joins realm demo with this product's own client.
 func owner(t *testing.T) *session.Session {
 	t.Helper()
-	key, err := identity.Load(stage.keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := session.Join(within(t, 20*time.Second), session.Config{URL: stage.relay.URL(), Realm: realm, Key: key})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
+	return join(t, realm)
 }
 
 // clients are the libraries and serializers that the contract is shown with.
