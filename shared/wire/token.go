@@ -85,6 +85,12 @@ func ParseToken(s string) (Token, error) {
 	return Token{}, ErrTokenForm
 }
 
+// TokenIDForm is what a token's id looks like, for errors.
+const TokenIDForm = "the 8 characters of a token's id (a-z, 2-7)"
+
+// ValidTokenID reports whether s can be the id of a token.
+func ValidTokenID(s string) bool { return len(s) == tokenID && strings.Trim(s, base32Digits) == "" }
+
 // Secret is the whole token, to be shown once.
 func (t Token) Secret() string { return t.text }
 

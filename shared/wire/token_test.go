@@ -105,3 +105,15 @@ func FuzzParseToken(f *testing.F) {
 		}
 	})
 }
+
+func TestTokenID(t *testing.T) {
+	tok, err := NewToken(ForNode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s, want := range map[string]bool{tok.ID: true, "": false, "abcdefg": false, "abcdefgh2": false, "ABCDEFGH": false, "abcd_fgh": false, tok.Secret(): false} {
+		if ValidTokenID(s) != want {
+			t.Errorf("%q: %v, want %v", s, !want, want)
+		}
+	}
+}
