@@ -142,12 +142,15 @@ func Verify(pubkey, challenge, signature string, channelID []byte) error {
 	if err != nil || len(raw) != ed25519.SignatureSize+ChallengeSize {
 		return errors.New("cannot verify: the signature is not 192 hex digits")
 	}
-	if subtle.ConstantTimeCompare(raw[ed25519.SignatureSize:], want) != 1 {
-		return errors.New("cannot verify: another challenge was signed")
-	}
 	signed, err := bind(want, channelID)
 	if err != nil {
 		return err
+	}
+	// Autobahn repeats the bytes that it signed, others the challenge; without
+	// binding both are the same.
+	repeated := raw[ed25519.SignatureSize:]
+	if subtle.ConstantTimeCompare(repeated, want)|subtle.ConstantTimeCompare(repeated, signed) != 1 {
+		return errors.New("cannot verify: another challenge was signed")
 	}
 	if !ed25519.Verify(pk, signed, raw[:ed25519.SignatureSize]) {
 		return errors.New("cannot verify: the signature does not match")

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -240,4 +241,36 @@ func FuzzVerify(f *testing.F) {
 			t.Error("a signature over another challenge verifies")
 		}
 	})
+}
+
+// Autobahn repeats the bound bytes behind the signature where we repeat the
+// challenge. Both forms sign the same bytes.
+func TestVerifyTakesBothFormsOfABoundAnswer(t *testing.T) {
+	k, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenge, channel := NewChallenge(), make([]byte, ChallengeSize)
+	for i := range channel {
+		channel[i] = byte(i + 1)
+	}
+	raw, _ := hex.DecodeString(challenge)
+	bound := make([]byte, ChallengeSize)
+	for i := range bound {
+		bound[i] = raw[i] ^ channel[i]
+	}
+	theirs := hex.EncodeToString(append(ed25519.Sign(k.private, bound), bound...))
+	if err := Verify(k.Public(), challenge, theirs, channel); err != nil {
+		t.Errorf("Autobahn's form: %v", err)
+	}
+	if err := Verify(k.Public(), challenge, theirs, nil); err == nil {
+		t.Error("a bound answer is taken on another connection")
+	}
+	ours, err := k.Sign(challenge, channel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Verify(k.Public(), challenge, ours, channel); err != nil {
+		t.Errorf("our form: %v", err)
+	}
 }
