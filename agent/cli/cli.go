@@ -91,7 +91,17 @@ func exitCode(err error) int {
 
 func (a *App) command() *cobra.Command {
 	root := &cobra.Command{Use: "cfc-agent", Short: "The agent of Crossbar.io Fabric Center, beside one node", Version: a.Version,
-		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs, CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true}}
+		SilenceErrors: true, SilenceUsage: true, CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return nil
+			case looksLikeToken(args[0]):
+				return onCommandLine
+			}
+			return fmt.Errorf("no such command: %s (see: cfc-agent --help)", args[0])
+		}}
 	root.AddCommand(a.run(), a.pair(), a.unpair(), a.status(), a.key(), a.checkConfig(), a.printVersion())
 	return root
 }

@@ -1,0 +1,368 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fabric.center/cfc/agent/uplink/relaytest"
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/wire"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// host is where the commands of a test run.
+type host struct {
+	t       *testing.T
+	dir     string
+	environ []string
+	in      string
+	tty     *os.File
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cfc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	h := &host{t: t, dir: dir}
+	h.write("agent.yaml", fmt.Sprintf("version: 1\ndata: %s\ncontrol: %s\npolicy: %s\nnode:\n  listen: 127.0.0.1:0\n  pubkey: %s\n",
+		h.path("data"), h.path("a.sock"), h.path("policy.yaml"), strings.Repeat("ab", 32)))
+	h.write("policy.yaml", "version: 1\n")
+	return h
+}
+
+func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
+
+func (h *host) write(name, text string) {
+	h.t.Helper()
+	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// syncBuffer can be read while a command writes.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// run runs one command to its end.
+func (h *host) run(args ...string) (code int, out, errs string) {
+	h.t.Helper()
+	return h.runContext(h.t.Context(), args...)
+}
+
+func (h *host) runContext(ctx context.Context, args ...string) (code int, out, errs string) {
+	h.t.Helper()
+	in := h.tty
+	if in == nil {
+		r, w, err := os.Pipe()
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		defer r.Close()
+		_, _ = w.WriteString(h.in)
+		w.Close()
+		in = r
+	}
+	var stdout, stderr syncBuffer
+	a := App{Version: "1.2.3", In: in, Out: &stdout, Err: &stderr, Environ: append(h.environ, "CFC_AGENT_CONFIG="+h.path("agent.yaml"))}
+	code = a.Main(ctx, args)
+	return code, stdout.String(), stderr.String()
+}
+
+// daemon runs the agent until the test's end.
+func (h *host) daemon() {
+	h.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan string, 1)
+	go func() {
+		if code, _, errs := h.runContext(ctx, "run"); code != 0 {
+			done <- errs
+		}
+		close(done)
+	}()
+	h.t.Cleanup(func() {
+		cancel()
+		if errs := <-done; errs != "" {
+			h.t.Error(errs)
+		}
+	})
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if code, _, _ := h.run("status"); code == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			h.t.Fatal("the agent does not come up")
+		}
+	}
+}
+
+func TestPairWithAndWithoutARunningAgent(t *testing.T) {
+	for _, running := range []bool{false, true} {
+		h := newHost(t)
+		if running {
+			h.daemon()
+		}
+		relay := relaytest.New(t, true)
+		h.in = relay.Invite("n1") + "\n"
+		code, out, errs := h.run("pair", relay.URL(), "--pin", relay.Pin())
+		if code != 0 || !strings.Contains(out, "node n1 of realm demo") || !strings.Contains(out, relay.URL()) || strings.Contains(out, "not running") == running {
+			t.Fatalf("running %v: exit %d, %q, %q", running, code, out, errs)
+		}
+		if running {
+			relay.WaitOnline("n1")
+		}
+		code, out, _ = h.run("status", "--json")
+		var s struct {
+			Running bool
+			Pairing struct {
+				NodeID string `json:"node_id"`
+				OID    string
+			}
+			Faults []string
+		}
+		if err := json.Unmarshal([]byte(out), &s); err != nil || s.Running != running || (code == 0) != running || s.Pairing.NodeID != "n1" || !wire.ValidOID(s.Pairing.OID) || len(s.Faults) != 0 {
+			t.Errorf("running %v: status exit %d: %v: %s", running, code, err, out)
+		}
+		if _, out, _ = h.run("status"); !strings.Contains(out, "n1") || !strings.Contains(out, "demo") {
+			t.Errorf("running %v: status %q", running, out)
+		}
+		h.in = relay.Invite("n2")
+		if code, _, errs = h.run("pair", relay.URL(), "--pin", relay.Pin()); code != cfcerr.AlreadyExists.Exit() || !strings.Contains(errs, "replace") {
+			t.Errorf("running %v: pairing twice: exit %d, %q", running, code, errs)
+		}
+		if code, out, errs = h.run("unpair"); code != 0 || !strings.Contains(out, "cfc node rm") {
+			t.Errorf("running %v: unpair: exit %d, %q, %q", running, code, out, errs)
+		}
+		if _, out, _ = h.run("status", "--json"); !strings.Contains(out, `"pairing": null`) {
+			t.Errorf("running %v: status %s", running, out)
+		}
+		if code, _, errs = h.run("unpair"); code != 0 {
+			t.Errorf("running %v: unpairing twice: %q", running, errs)
+		}
+	}
+}
+
+func TestWhereTheTokenComesFrom(t *testing.T) {
+	for name, give := range map[string]func(h *host, token string) []string{
+		"standard input": func(h *host, token string) []string { h.in = token; return nil },
+		"a line of it":   func(h *host, token string) []string { h.in = " " + token + " \nmore\n"; return nil },
+		"environment":    func(h *host, token string) []string { h.environ = []string{"CFC_TOKEN=" + token}; return nil },
+		"file": func(h *host, token string) []string {
+			h.write("token", token+"\n")
+			return []string{"--token-file", h.path("token")}
+		},
+		"file before all": func(h *host, token string) []string {
+			h.write("token", token)
+			h.in, h.environ = "wrong", []string{"CFC_TOKEN=wrong"}
+			return []string{"--token-file", h.path("token")}
+		},
+	} {
+		h, relay := newHost(t), relaytest.New(t, false)
+		args := give(h, relay.Invite("n1"))
+		if code, _, errs := h.run(append([]string{"pair", relay.URL()}, args...)...); code != 0 {
+			t.Errorf("%s: exit %d, %q", name, code, errs)
+		}
+	}
+}
+
+// terminal is a pair of pseudo terminal ends.
+func terminal(t *testing.T) (person, program *os.File) {
+	t.Helper()
+	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { person.Close() })
+	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Close() })
+	return person, program
+}
+
+func TestTheTokenIsTypedWithoutEcho(t *testing.T) {
+	h, relay := newHost(t), relaytest.New(t, false)
+	person, program := terminal(t)
+	h.tty = program
+	token := relay.Invite("n1")
+	go func() {
+		// Typed when echo is off: what is typed before would be shown.
+		for {
+			s, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
+			if err != nil || s.Lflag&unix.ECHO == 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		_, _ = person.WriteString(token + "\n")
+	}()
+	code, _, errs := h.run("pair", relay.URL())
+	if code != 0 || !strings.Contains(errs, "Token: ") || strings.Contains(errs, token) {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+	_, _ = program.WriteString("end of it")
+	var shown []byte
+	for b := make([]byte, 256); !bytes.Contains(shown, []byte("end of it")); {
+		n, err := person.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown = append(shown, b[:n]...)
+	}
+	if bytes.Contains(shown, []byte(token[10:20])) {
+		t.Errorf("the terminal showed %q", shown)
+	}
+}
+
+func TestATokenOnTheCommandLineIsRefused(t *testing.T) {
+	relay := relaytest.New(t, false)
+	token := relay.Invite("n1")
+	for name, args := range map[string][]string{
+		"second argument": {"pair", relay.URL(), token}, "only argument": {"pair", token}, "flag": {"pair", relay.URL(), "--token", token},
+		"flag with =": {"pair", relay.URL(), "--token=" + token}, "no command": {token}, "another flag": {"pair", relay.URL(), "--tok=" + token},
+	} {
+		h := newHost(t)
+		code, out, errs := h.run(args...)
+		if code != exitUsage || strings.Contains(out+errs, token) {
+			t.Errorf("%s: exit %d, %q", name, code, out+errs)
+		}
+		if name != "another flag" && !strings.Contains(errs, "command line") {
+			t.Errorf("%s: not explained: %q", name, errs)
+		}
+	}
+	if len(relay.Hellos()) != 0 {
+		t.Error("the relay was asked all the same")
+	}
+}
+
+func TestTypingErrorsAreFoundBeforeTheRelayIsAsked(t *testing.T) {
+	relay := relaytest.New(t, true)
+	token := relay.Invite("n1")
+	ticket, err := wire.NewToken(wire.ForTicket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		token string
+		args  []string
+		want  string
+	}{
+		"mistyped token":   {token[:20] + "x" + token[21:], nil, "checksum"},
+		"half a token":     {token[:20], nil, "checksum"},
+		"another purpose":  {ticket.Secret(), nil, "for a node"},
+		"no token":         {"", nil, "no token given"},
+		"bad pin":          {token, []string{"--pin", "sha1:00"}, "64 hex"},
+		"bad node id":      {token, []string{"--node-id", "n.1"}, "first a letter or digit"},
+		"no such file":     {token, []string{"--token-file", "/nonexistent"}, "/nonexistent"},
+		"one flag too few": {token, []string{"--frobnicate"}, "frobnicate"},
+	} {
+		h := newHost(t)
+		h.in = c.token
+		code, out, errs := h.run(append([]string{"pair", relay.URL()}, c.args...)...)
+		if code != exitUsage || !strings.Contains(errs, c.want) || c.token != "" && strings.Contains(out+errs, c.token) {
+			t.Errorf("%s: exit %d, %q", name, code, errs)
+		}
+	}
+	if len(relay.Hellos()) != 0 {
+		t.Error("the relay was asked all the same")
+	}
+}
+
+func TestRefusalsHaveTheirExitCodes(t *testing.T) {
+	relay := relaytest.New(t, false)
+	for _, kind := range []cfcerr.Kind{cfcerr.TokenInvalid, cfcerr.NameTaken, cfcerr.LimitExceeded, cfcerr.DuplicateIdentity} {
+		relay.Refuse(cfcerr.New(kind, "cannot join: because"))
+		for _, running := range []bool{false, true} {
+			h := newHost(t)
+			if running {
+				h.daemon()
+			}
+			h.in = relay.Invite("n1")
+			if code, _, errs := h.run("pair", relay.URL()); code != kind.Exit() || !strings.Contains(errs, "cannot join: because") {
+				t.Errorf("%s, running %v: exit %d, %q", kind.URI(), running, code, errs)
+			}
+		}
+	}
+	h := newHost(t)
+	h.in = relay.Invite("n1")
+	relay.Down()
+	if code, _, errs := h.run("pair", relay.URL()); code != exitFailure || !strings.Contains(errs, "refused") {
+		t.Errorf("no relay: exit %d, %q", code, errs)
+	}
+}
+
+func TestPairingByAKeyThatTheRelayKnows(t *testing.T) {
+	h, relay := newHost(t), relaytest.New(t, false)
+	code, out, errs := h.run("key", relay.URL())
+	if code != 0 || !wire.ValidPubkey(strings.TrimSpace(out)) {
+		t.Fatalf("exit %d, %q, %q", code, out, errs)
+	}
+	if code, _, errs := h.run("pair", relay.URL(), "--no-token"); code != cfcerr.NodeUnpaired.Exit() {
+		t.Errorf("not known yet: exit %d, %q", code, errs)
+	}
+	relay.Known(strings.TrimSpace(out), "n7")
+	if code, out, errs := h.run("pair", relay.URL(), "--no-token", "--json"); code != 0 || !strings.Contains(out, `"node_id": "n7"`) {
+		t.Errorf("exit %d, %q, %q", code, out, errs)
+	}
+}
+
+func TestSmallCommands(t *testing.T) {
+	h := newHost(t)
+	if code, out, _ := h.run("version"); code != 0 || out != "1.2.3\n" {
+		t.Errorf("version: exit %d, %q", code, out)
+	}
+	if code, out, _ := h.run(); code != 0 || !strings.Contains(out, "check-config") {
+		t.Errorf("nothing: exit %d, %q", code, out)
+	}
+	if code, _, errs := h.run("frobnicate"); code != exitUsage || !strings.Contains(errs, "frobnicate") {
+		t.Errorf("no such command: exit %d, %q", code, errs)
+	}
+	if code, out, _ := h.run("check-config"); code != 0 || !strings.Contains(out, "good") {
+		t.Errorf("check-config: exit %d, %q", code, out)
+	}
+	if code, out, _ := h.run("status"); code != exitFailure || !strings.Contains(out, "not paired") {
+		t.Errorf("status: exit %d, %q", code, out)
+	}
+	h.write("agent.yaml", "version: 1\ndata: 7\nnode: {listen: '0.0.0.0:1', superwise: true}\n")
+	for _, cmd := range []string{"check-config", "run", "status", "unpair"} {
+		code, _, errs := h.run(cmd)
+		if code != exitUsage || !strings.Contains(errs, "agent.yaml:2: data") || !strings.Contains(errs, "superwise") {
+			t.Errorf("%s: exit %d, %q", cmd, code, errs)
+		}
+	}
+}
