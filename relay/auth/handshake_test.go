@@ -99,8 +99,8 @@ func TestAgent(t *testing.T) {
 	key, n := r.node("r1", "n1")
 	info := wamp.Dict{"agent": wamp.Dict{"version": "0.1", "protocol": 1, "os": "linux", "arch": "arm64", "hostname": "web1.example.com", "started": "2026-03-01T11:00:00.000Z",
 		"node": wamp.Dict{"kind": "crossbar", "version": "26.10.1", "attached": true}}}
-	for _, realm := range []string{"", "r1"} {
-		d, id := r.welcome(caller{key: key, agent: true, realm: realm, extra: info})
+	for format, realm := range map[string]string{"json": "", "msgpack": "r1", "cbor": ""} {
+		d, id := r.welcome(caller{key: key, agent: true, realm: realm, extra: info, format: format})
 		extra, _ := wamp.AsDict(d["authextra"])
 		relay, _ := wamp.AsDict(extra["relay"])
 		if d["realm"] != "r1" || d["authid"] != "n1" || d["authrole"] != "node" || extra["node_oid"] != n.OID || relay["version"] != "1.2.3" || fmt.Sprint(relay["protocol"]) != "1" {

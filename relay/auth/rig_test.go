@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -158,6 +159,7 @@ type caller struct {
 	change func(*wamp.Hello)
 	sign   func(challenge string, channel []byte) (string, error)
 	ticket string
+	format string // serializer; JSON if empty
 }
 
 func (k caller) hello() *wamp.Hello {
@@ -190,7 +192,7 @@ func (r *rig) connect(k caller) *peer.Conn {
 	if k.path != "" {
 		path = k.path
 	}
-	c, err := peer.Dial(r.t.Context(), url+path, peer.DialOptions{TLS: conf, Serializer: "json"})
+	c, err := peer.Dial(r.t.Context(), url+path, peer.DialOptions{TLS: conf, Serializer: cmp.Or(k.format, "json")})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -89,26 +89,45 @@ func New(cfg Config) *Manager {
 // Bind binds all rows of the users realm and of management realms that the
 // relay answers.
 func (m *Manager) Bind(t *catalog.Table) {
-	catalog.Bind(t, catalog.UsersGetStatus, m.usersStatus)
-	catalog.Bind(t, catalog.GetManagementRealms, m.listRealms)
-	catalog.Bind(t, catalog.GetManagementRealm, m.showRealm)
-	catalog.Bind(t, catalog.CreateManagementRealm, m.createRealm)
-	catalog.Bind(t, catalog.DeleteManagementRealm, m.deleteRealm)
-	catalog.Bind(t, catalog.UsersGetNodes, m.listAllNodes)
-	catalog.Bind(t, catalog.UsersGetNode, m.showAnyNode)
-	catalog.Bind(t, catalog.PairNode, m.pairNode)
-	catalog.Bind(t, catalog.UnpairNode, m.unpairNode)
-	catalog.Bind(t, catalog.GetMembers, m.listMembers)
-	catalog.Bind(t, catalog.AddMember, m.addMember)
-	catalog.Bind(t, catalog.RemoveMember, m.removeMember)
-	catalog.Bind(t, catalog.GetUsers, m.listUsers)
-	catalog.Bind(t, catalog.DeleteUser, m.deleteUser)
-	catalog.Bind(t, catalog.CreateToken, m.createToken)
-	catalog.Bind(t, catalog.GetTokens, m.listTokens)
-	catalog.Bind(t, catalog.RevokeToken, m.revokeToken)
-	catalog.Bind(t, catalog.RealmGetStatus, m.realmStatus)
-	catalog.Bind(t, catalog.RealmGetNodes, m.listNodes)
-	catalog.Bind(t, catalog.RealmGetNode, m.showNode)
+	bind(m, t, catalog.UsersGetStatus, m.usersStatus)
+	bind(m, t, catalog.GetManagementRealms, m.listRealms)
+	bind(m, t, catalog.GetManagementRealm, m.showRealm)
+	bind(m, t, catalog.CreateManagementRealm, m.createRealm)
+	bind(m, t, catalog.DeleteManagementRealm, m.deleteRealm)
+	bind(m, t, catalog.UsersGetNodes, m.listAllNodes)
+	bind(m, t, catalog.UsersGetNode, m.showAnyNode)
+	bind(m, t, catalog.PairNode, m.pairNode)
+	bind(m, t, catalog.UnpairNode, m.unpairNode)
+	bind(m, t, catalog.GetMembers, m.listMembers)
+	bind(m, t, catalog.AddMember, m.addMember)
+	bind(m, t, catalog.RemoveMember, m.removeMember)
+	bind(m, t, catalog.GetUsers, m.listUsers)
+	bind(m, t, catalog.DeleteUser, m.deleteUser)
+	bind(m, t, catalog.CreateToken, m.createToken)
+	bind(m, t, catalog.GetTokens, m.listTokens)
+	bind(m, t, catalog.RevokeToken, m.revokeToken)
+	bind(m, t, catalog.RealmGetStatus, m.realmStatus)
+	bind(m, t, catalog.RealmGetNodes, m.listNodes)
+	bind(m, t, catalog.RealmGetNode, m.showNode)
+}
+
+// bind binds a row. One for the relay's owner alone refuses others before it
+// looks at the arguments.
+func bind[In, Out any](m *Manager, t *catalog.Table, s catalog.Spec[In, Out], h func(context.Context, catalog.Caller, In) (Out, error)) {
+	if s.Access != catalog.RelayOwner {
+		catalog.Bind(t, s, h)
+		return
+	}
+	t.Set(s.Op, func(ctx context.Context, c catalog.Call) (any, error) {
+		if err := m.relayOwner(ctx, c.Caller, "call "+s.URI()); err != nil {
+			return nil, err
+		}
+		var in In
+		if err := s.Decode(c.Args, c.Kwargs, &in); err != nil {
+			return nil, err
+		}
+		return h(ctx, c.Caller, in)
+	})
 }
 
 // Load gives the hub the realms and nodes of the store. It is called once, with

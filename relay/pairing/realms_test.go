@@ -150,6 +150,8 @@ func TestUsers(t *testing.T) {
 	}
 	r.refuse(cfcerr.NotAuthorized, "ann", "get_users")
 	r.refuse(cfcerr.NotAuthorized, "ghost", "get_users")
+	r.refuse(cfcerr.NotAuthorized, "ann", "delete_user") // the right comes before the arguments
+	r.refuse(cfcerr.InvalidArgument, "root", "delete_user")
 	r.refuse(cfcerr.NotAuthorized, "ann", "delete_user", "bob")
 	r.refuse(cfcerr.NotAuthorized, "bob", "delete_user", "bob")
 	r.refuse(cfcerr.LastOwner, "root", "delete_user", "ann")

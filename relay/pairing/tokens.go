@@ -186,7 +186,7 @@ func (m *Manager) listTokens(ctx context.Context, c catalog.Caller, _ catalog.No
 	all, err := m.cfg.Store.Tokens(ctx)
 	out := []catalog.TokenInfo{}
 	for _, t := range all {
-		if !t.Revoked.IsZero() || !m.owned(c, t, roles, relayOwner) {
+		if t.Over(m.cfg.Now()) || !m.owned(c, t, roles, relayOwner) {
 			continue
 		}
 		out = append(out, catalog.TokenInfo{ID: t.ID, Purpose: string(t.Purpose), Realm: optional(t.Realm), NodeID: optional(t.NodeID), User: optional(t.User),
@@ -203,7 +203,10 @@ func optional(s string) *string {
 }
 
 func (m *Manager) revokeToken(ctx context.Context, c catalog.Caller, in catalog.TokenIn) (catalog.TokenRevoked, error) {
-	none := cfcerr.New(cfcerr.NoSuchToken, "cannot revoke token %.64q: there is none, or it is not yours", in.ID)
+	if !wire.ValidTokenID(in.ID) { // it may be a whole token, which no error may quote
+		return catalog.TokenRevoked{}, cfcerr.Argument("id", wire.TokenIDForm+", never the token itself")
+	}
+	none := cfcerr.New(cfcerr.NoSuchToken, "cannot revoke token %s: there is none, or it is not yours", in.ID)
 	return changed(ctx, m, func() (catalog.TokenRevoked, error) {
 		t, err := m.cfg.Store.Token(ctx, in.ID)
 		if err != nil {

@@ -184,6 +184,9 @@ func TestListAndRevokeTokens(t *testing.T) {
 		t.Errorf("a token that is not the caller's shows: %q, %q", hidden.Message, absent.Message)
 	}
 	r.refuse(cfcerr.NoSuchToken, "bob", "revoke_token", node.ID)
+	if e := r.refuse(cfcerr.InvalidArgument, "ann", "revoke_token", node.Token); strings.Contains(fmt.Sprint(e.Message, e.Details), node.Token) {
+		t.Errorf("the error quotes the token: %v", e)
+	}
 	r.hub.did()
 	r.hub.sessions = []route.Identity{{AuthID: "bob", Realm: "r1", Method: "ticket", TokenID: ticket.ID}, {AuthID: "bob", Realm: "r1", Method: "cryptosign"},
 		{AuthID: "n1", Realm: "r1", Method: "cryptosign", TokenID: node.ID}}
@@ -194,8 +197,18 @@ func TestListAndRevokeTokens(t *testing.T) {
 	r.audited(audit.TokenRevoked, "eve", node.ID)
 	r.must("bob", "revoke_token", ticket.ID)
 	r.did("end bob@r1: cfc.close.token_revoked")
-	if got := ids("ann"); got[node.ID] {
-		t.Error("a revoked token is still listed")
+	if got := ids("ann"); got[node.ID] || !got[member.ID] {
+		t.Errorf("after one was revoked: %v", got)
+	}
+	_, secret := r.token("ann", "node", dict{"realm": "r1", "node_id": "n9"})
+	_, err := r.claimNode(secret, storetest.Key(t), "")
+	r.OK(err)
+	if got := ids("ann"); !got[secret.ID] {
+		t.Error("a used token is no longer listed before it expires")
+	}
+	r.now = r.now.Add(2 * time.Hour)
+	if got := ids("ann"); len(got) != 0 {
+		t.Errorf("expired tokens are listed: %v", got)
 	}
 }
 

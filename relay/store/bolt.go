@@ -194,8 +194,9 @@ func (b *Bolt) Healthy() error {
 // Close flushes and closes the file. Calls after it fail.
 func (b *Bolt) Close() error {
 	if b.Healthy() != nil {
-		// bbolt's locks may be held for ever by what broke.
-		return b.file.Close()
+		// bbolt's locks may be held for ever by what broke, and its map of the
+		// file keeps the lock on the file: so let go of that by hand.
+		return errors.Join(syscall.Flock(int(b.file.Fd()), syscall.LOCK_UN), b.file.Close())
 	}
 	if err := b.db.Close(); err != nil {
 		return fmt.Errorf("cannot close store %s: %w", b.path, err)
@@ -223,10 +224,29 @@ func (b *Bolt) update(ctx context.Context, write func(tx *bbolt.Tx) error) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := b.guarded("write", func() error { return b.db.Update(write) })
+	var id uint64
+	err := b.guarded("write", func() error {
+		return b.db.Update(func(tx *bbolt.Tx) error { id = uint64(tx.ID()); return write(tx) })
+	})
 	if errors.Is(err, errUnchanged) {
 		return nil
 	}
+	return b.settled(err, id)
+}
+
+// settled is err, the outcome of transaction id. A commit that failed when its
+// state was written already, but not flushed, may be there after a crash or not.
+// Then the store serves no more, rather than go on from what may not be on disk.
+func (b *Bolt) settled(err error, id uint64) error {
+	var own *cfcerr.Error
+	if err == nil || errors.As(err, &own) || b.Healthy() != nil {
+		return err
+	}
+	if m, unread := newestMeta(b.file); unread == nil && m.tx < id {
+		return err
+	}
+	err = fmt.Errorf("%w; what was written is not known: start the relay again", err)
+	b.broken.Store(&err)
 	return err
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -165,6 +166,31 @@ func TestTruncatedWhileInUse(t *testing.T) {
 	if err := s.DeleteUser(t.Context(), "root"); err == nil {
 		t.Fatal("a write went on")
 	}
+}
+
+// A commit that fails after its state was written leaves nobody knowing which
+// state a crash would show.
+func TestUnsettledCommitEndsService(t *testing.T) {
+	s := open(t, filepath.Join(dataDir(t), "relay.db"))
+	fill(t, s, 1)
+	m, err := newestMeta(s.file)
+	must(t, err)
+	failed := errors.New("cannot flush")
+	if err := s.settled(failed, m.tx+1); !errors.Is(err, failed) || s.Healthy() != nil {
+		t.Fatalf("a commit that wrote nothing: %v, %v", err, s.Healthy())
+	}
+	if n := count(t, s); n != 1 {
+		t.Fatalf("%d nodes", n)
+	}
+	if err := s.settled(failed, m.tx); !errors.Is(err, failed) || s.Healthy() == nil {
+		t.Fatalf("a commit that wrote its state: %v, %v", err, s.Healthy())
+	}
+	if _, err := s.Nodes(t.Context(), "r1"); !errors.Is(err, failed) {
+		t.Fatalf("read on: %v", err)
+	}
+	// The lock is let go, and the next start reads what is there.
+	must(t, s.Close())
+	open(t, s.path)
 }
 
 func TestWriteWaitsNoLongerThanItsContext(t *testing.T) {

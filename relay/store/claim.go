@@ -91,9 +91,10 @@ func (t Token) matches(secret wire.Token) bool {
 }
 
 // Ended reports whether nothing can come of the token any more.
-func (t Token) Ended(now time.Time) bool {
-	return !t.Revoked.IsZero() || t.Left <= 0 || t.expired(now)
-}
+func (t Token) Ended(now time.Time) bool { return t.Over(now) || t.Left <= 0 }
+
+// Over reports whether the token was revoked or has expired.
+func (t Token) Over(now time.Time) bool { return !t.Revoked.IsZero() || t.expired(now) }
 
 func (t Token) expired(now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }
 
