@@ -95,10 +95,10 @@ func newInventory(cfg Config) *Inventory {
 }
 
 func (v *Inventory) publish(e *catalog.Event, details catalog.Dict, ids ...string) {
-	if v.cfg.Publish == nil || v.cfg.NodeID == nil || v.cfg.NodeID() == "" {
-		return // nobody to tell: not paired
+	args := []any{""} // while it is not paired
+	if v.cfg.NodeID != nil {
+		args[0] = v.cfg.NodeID()
 	}
-	args := []any{v.cfg.NodeID()}
 	for _, id := range ids {
 		args = append(args, id)
 	}

@@ -183,14 +183,3 @@ func TestDamagedInventoryIsSetAside(t *testing.T) {
 		}
 	}
 }
-
-func TestNothingIsToldBeforePairing(t *testing.T) {
-	r := &told{}
-	id := ""
-	v := newInventory(Config{NodeID: func() string { return id }, Publish: r.publish, Log: zap.NewNop()})
-	v.see(worker("w", "1"))
-	r.want(t, "not paired")
-	id = "n1"
-	v.see()
-	r.want(t, "paired", "worker_stopped w ended -")
-}

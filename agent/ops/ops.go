@@ -36,7 +36,8 @@ type Config struct {
 	// NodeID and Realm are the names under which the node is paired, empty
 	// while it is not. The node itself only knows those of the local link.
 	NodeID, Realm func() string
-	// Publish sends an event to the realm; it must not block.
+	// Publish sends an event to the realm, with the arguments that its row
+	// names; it must not block. While the node is not paired its id is empty.
 	Publish func(e *catalog.Event, args ...any)
 	// StateDir keeps the inventory, so that what went on while the agent was
 	// down is told, and nothing twice. Empty: not kept.

@@ -1,0 +1,148 @@
+package crossbar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var uplink = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4711}
+
+const thatKey = "0000000000000000000000000000000000000000000000000000000000000007"
+
+func TestPrepareMakesADirectory(t *testing.T) {
+	parent, exe := nodeDir(t)
+	d := Dir{Path: filepath.Join(parent, "node"), Executable: exe, Uplink: uplink, WriteConfig: true}
+	for range 2 {
+		key, err := d.Prepare(context.Background())
+		if err != nil || key != thatKey {
+			t.Fatalf("key %s, %v", key, err)
+		}
+	}
+	for path, mode := range map[string]fs.FileMode{d.Path: 0o700, filepath.Join(d.Path, "config.json"): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	_, config, err := d.readConfig()
+	if err != nil || uplinkOf(config) != "rs://127.0.0.1:4711" {
+		t.Errorf("its uplink is %q, %v", uplinkOf(config), err)
+	}
+}
+
+func TestPrepareSetsTheUplinkAndNothingElse(t *testing.T) {
+	dir, exe := nodeDir(t)
+	path := filepath.Join(dir, "config.json")
+	old := `{"version": 2, "workers": [{"type": "guest", "id": "big", "executable": "x", "arguments": ["12345678901234567890"]}],
+	  "controller": {"id": "mine", "n": 12345678901234567890, "fabric": {"transport": {"type": "websocket", "url": "ws://elsewhere"}}}}`
+	if err := os.WriteFile(path, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := Dir{Path: dir, Executable: exe, Uplink: uplink}
+	if _, err := d.Prepare(context.Background()); err == nil || !strings.Contains(err.Error(), "rs://127.0.0.1:4711") {
+		t.Errorf("a configuration that leads elsewhere, and must not be written: %v", err)
+	}
+	d.WriteConfig = true
+	if _, err := d.Prepare(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(b), `"n": 12345678901234567890`) || !strings.Contains(string(b), `"id": "mine"`) || strings.Contains(string(b), "elsewhere") {
+		t.Errorf("it has become %s, %v", b, err)
+	}
+	if kept, err := os.ReadFile(path + ".before-cfc"); err != nil || string(kept) != old {
+		t.Errorf("of the old one is kept %s, %v", kept, err)
+	}
+	d.Uplink = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4712}
+	if _, err := d.Prepare(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := os.ReadFile(path + ".before-cfc"); err != nil || string(kept) != old {
+		t.Errorf("the first one is lost: %s, %v", kept, err)
+	}
+}
+
+func TestPrepareRefuses(t *testing.T) {
+	yes := func(name, content string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		make func(*testing.T, string)
+		say  string
+	}{
+		"an activation for another master": {yes("key.activate", "x"), "key.activate"},
+		"a configuration that is no JSON":  {yes("config.json", "{"), "config.json"},
+		"a configuration of null":          {yes("config.json", "null"), "empty"},
+		"a YAML file that leads elsewhere": {yes("config.yaml", "version: 2\n# mine\n"), "comments"},
+		"a YAML file that is none":         {yes("config.yaml", "a: b: c"), "config.yaml"},
+		"a public key that is none":        {yes("key.pub", "public-key-ed25519: xyz"), "key.pub"},
+		"keys that cannot be made":         {yes("nokeys", ""), "no entropy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, exe := nodeDir(t)
+			c.make(t, dir)
+			_, err := Dir{Path: dir, Executable: exe, Uplink: uplink, WriteConfig: true}.Prepare(context.Background())
+			if err == nil || !strings.Contains(err.Error(), c.say) || strings.Contains(err.Error(), "noise") {
+				t.Errorf("it says %v", err)
+			}
+		})
+	}
+	dir, exe := nodeDir(t)
+	if _, err := (Dir{Path: dir, Executable: exe, Uplink: &net.UnixAddr{Name: "/x"}}).Prepare(context.Background()); err == nil {
+		t.Error("a stock node dials no Unix socket")
+	}
+	if _, err := (Dir{Path: dir, Executable: exe, Uplink: uplink}).Prepare(context.Background()); err == nil {
+		t.Error("without a configuration, and none may be written")
+	}
+	if _, err := (Dir{Path: dir}).Pubkey(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("before there are keys: %v", err)
+	}
+}
+
+func TestYAMLThatFitsIsTaken(t *testing.T) {
+	dir, exe := nodeDir(t)
+	y := "version: 2\ncontroller:\n  fabric:\n    transport: {type: rawsocket, url: 'rs://127.0.0.1:4711/'}\n"
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(y), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key, err := Dir{Path: dir, Executable: exe, Uplink: uplink}.Prepare(context.Background())
+	if err != nil || key != thatKey {
+		t.Errorf("key %s, %v", key, err)
+	}
+}
+
+func TestUplinkOf(t *testing.T) {
+	for text, want := range map[string]string{
+		`{}`:                               "",
+		`{"controller": 3}`:                "",
+		`{"controller": {"fabric": null}}`: "",
+		`{"controller": {"fabric": {"transport": {"type": "websocket", "url": "ws://x"}}}}`:    "",
+		`{"controller": {"fabric": {"transport": {"type": "rawsocket", "url": "rs://x:1/"}}}}`: "rs://x:1",
+	} {
+		var config map[string]any
+		if err := json.Unmarshal([]byte(text), &config); err != nil {
+			t.Fatal(err)
+		}
+		if got := uplinkOf(config); got != want {
+			t.Errorf("%s leads to %q", text, got)
+		}
+	}
+}
+
+func TestNodeEnv(t *testing.T) {
+	got := nodeEnv([]string{"PATH=/bin", "CFC_TOKEN=x", "LISTEN_FDS=1", "NOTIFY_SOCKET=y", "CROSSBAR_FABRIC_URL=z", "CROSSBAR_DEBUG=1", "HOME=/"})
+	if want := []string{"PATH=/bin", "CROSSBAR_DEBUG=1", "HOME=/"}; !slices.Equal(got, want) {
+		t.Errorf("it has %v", got)
+	}
+}
