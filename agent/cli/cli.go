@@ -98,7 +98,7 @@ func (a *App) command() *cobra.Command {
 			case len(args) == 0:
 				return nil
 			case looksLikeToken(args[0]):
-				return onCommandLine
+				return errOnCommandLine
 			}
 			return fmt.Errorf("no such command: %s (see: cfc-agent --help)", args[0])
 		}}

@@ -27,7 +27,7 @@ func (a *App) pair() *cobra.Command {
 		Example: "  cfc-agent pair wss://relay.example.com --pin sha256:…",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 || len(args) == 1 && looksLikeToken(args[0]) {
-				return onCommandLine
+				return errOnCommandLine
 			}
 			if len(args) == 0 {
 				return errors.New("expected the URL of the relay")
@@ -48,7 +48,7 @@ func (a *App) pair() *cobra.Command {
 	_ = f.MarkHidden("token")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if f.Changed("token") {
-			return onCommandLine
+			return errOnCommandLine
 		}
 		c, err := load()
 		if err != nil {

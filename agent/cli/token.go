@@ -16,8 +16,8 @@ const (
 	longestToken  = 256
 )
 
-// onCommandLine is what somebody hears who gives the token away.
-var onCommandLine = errors.New("a token is not taken from the command line, where every user of this host can read it (and the shell keeps it): " +
+// errOnCommandLine is what somebody hears who gives the token away.
+var errOnCommandLine = errors.New("a token is not taken from the command line, where every user of this host can read it (and the shell keeps it): " +
 	"use --token-file, " + tokenVariable + ", standard input, or type it when asked; if it was a real one, revoke it")
 
 // token reads the one-time token: from the file that was named, the

@@ -293,11 +293,11 @@ func TestTheHostsPolicyIsObeyed(t *testing.T) {
 	if _, err := relay.Call(t.Context(), "n1", catalog.NodeGetStatus.Key()); err != nil {
 		t.Errorf("reading: %v", err)
 	}
-	writeFile(t, c.Policy, "version: 1\nread_onyl: false\n")
+	writeFile(t, c.Policy, "version: 1\nreadonly: false\n")
 	if err := a.client.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s := a.status(t); len(s.Faults) != 1 || !strings.Contains(s.Faults[0], "read_onyl") || s.Policy.Error == "" {
+	if s := a.status(t); len(s.Faults) != 1 || !strings.Contains(s.Faults[0], "readonly") || s.Policy.Error == "" {
 		t.Errorf("faults %v", s.Faults)
 	}
 }

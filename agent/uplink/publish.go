@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
@@ -53,17 +54,19 @@ func (u *Uplink) pump(ctx context.Context, s link) {
 	for {
 		for e := u.ring.next(window); e != nil; e = u.ring.next(window) {
 			args := append(wamp.List{s.AuthID()}, e.args...)
-			err := s.PublishAsync(e.event.URI(), args, nil, func(err error) {
+			err := s.PublishAsync(ctx, e.event.URI(), args, nil, func(err error) {
 				if err != nil {
 					u.log.Warn("relay refused an event", zap.String("event", e.event.URI()), zap.Error(err))
 				}
 				u.ring.settle(e)
 			})
-			if err != nil && s.Err() == nil {
+			switch {
+			case err == nil:
+			case ctx.Err() != nil || errors.Is(err, session.ErrOver):
+				return // it stays in the ring, for the next session
+			default: // it cannot be encoded, or is too big
 				u.log.Error("event cannot be sent", zap.String("event", e.event.URI()), zap.Error(err))
 				u.ring.settle(e)
-			} else if err != nil {
-				break
 			}
 		}
 		select {

@@ -66,7 +66,7 @@ type link interface {
 	AuthID() string
 	Extra() wamp.Dict
 	Register(ctx context.Context, procedure string, options wamp.Dict, h session.Handler) error
-	PublishAsync(topic string, args wamp.List, kwargs wamp.Dict, taken func(error)) error
+	PublishAsync(ctx context.Context, topic string, args wamp.List, kwargs wamp.Dict, taken func(error)) error
 	Ping(ctx context.Context) error
 	Drop(reason string)
 	Leave()

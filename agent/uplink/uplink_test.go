@@ -79,7 +79,7 @@ func (l *fakeLink) Extra() wamp.Dict {
 	return wamp.Dict{"node_oid": oid}
 }
 func (l *fakeLink) Register(context.Context, string, wamp.Dict, session.Handler) error { return nil }
-func (l *fakeLink) PublishAsync(_ string, args wamp.List, _ wamp.Dict, taken func(error)) error {
+func (l *fakeLink) PublishAsync(_ context.Context, _ string, args wamp.List, _ wamp.Dict, taken func(error)) error {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
 	l.r.got = append(l.r.got, args)

@@ -157,7 +157,7 @@ func (s *Session) await(ctx context.Context, r *request) (wamp.Message, error) {
 	case m := <-r.replies:
 		return m, nil
 	default:
-		return nil, errOver
+		return nil, ErrOver
 	}
 }
 
@@ -180,7 +180,7 @@ func (s *Session) onReply(m wamp.Message) {
 	select {
 	case r.replies <- m:
 	case <-r.gone:
-	case <-s.life.Done():
+	case <-s.over:
 	}
 }
 

@@ -66,7 +66,7 @@ func (s *Session) Publish(ctx context.Context, topic string, options wamp.Dict, 
 // its way already; taken is called once, with nil or the
 // relay's refusal, from the session's reader: it must not block. It is not
 // called when the session ends first.
-func (s *Session) PublishAsync(topic string, args wamp.List, kwargs wamp.Dict, taken func(error)) error {
+func (s *Session) PublishAsync(ctx context.Context, topic string, args wamp.List, kwargs wamp.Dict, taken func(error)) error {
 	id := s.ids.Next()
 	var r *request
 	r = s.expect(id, func(m wamp.Message) {
@@ -77,7 +77,7 @@ func (s *Session) PublishAsync(topic string, args wamp.List, kwargs wamp.Dict, t
 		}
 		taken(nil)
 	})
-	if err := s.sendPaced(publication(id, topic, nil, args, kwargs), Size(args)+Size(kwargs)); err != nil {
+	if err := s.sendPaced(ctx, publication(id, topic, nil, args, kwargs), Size(args)+Size(kwargs)); err != nil {
 		s.forget(id, r)
 		return fmt.Errorf("cannot publish to %s: %w", topic, err)
 	}
@@ -102,7 +102,7 @@ func (s *Session) onEvent(m *wamp.Event) {
 	}
 	select {
 	case s.events <- func() { h(m) }:
-	case <-s.life.Done():
+	case <-s.over:
 	}
 }
 

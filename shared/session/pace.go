@@ -1,6 +1,8 @@
 package session
 
 import (
+	"context"
+	"fmt"
 	"reflect"
 
 	"fabric.center/cfc/shared/cfcerr"
@@ -15,7 +17,7 @@ const paceBytes = 1 << 20
 
 // sendPaced is send for payloads; it waits while too much is on its way. It is
 // not for the reader, which must never wait.
-func (s *Session) sendPaced(m wamp.Message, size int) error {
+func (s *Session) sendPaced(ctx context.Context, m wamp.Message, size int) error {
 	if size > peer.MaxMessage {
 		return cfcerr.New(cfcerr.LimitExceeded, "cannot send %d bytes in one message: at most %d", size, peer.MaxMessage).With("limit", peer.MaxMessage)
 	}
@@ -24,8 +26,8 @@ func (s *Session) sendPaced(m wamp.Message, size int) error {
 	if s.unpaced > 0 && s.unpaced+size > paceBytes {
 		// The answer to a ping says that all before it has arrived. A link
 		// that is dead ends the session, and with it the waiting.
-		if err := s.Ping(s.life); err != nil {
-			return err
+		if err := s.Ping(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrOver, err)
 		}
 		s.unpaced = 0
 	}

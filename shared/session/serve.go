@@ -72,7 +72,7 @@ func (s *Session) Register(ctx context.Context, procedure string, options wamp.D
 	return nil
 }
 
-func (s *Session) onInvocation(m *wamp.Invocation) {
+func (s *Session) onInvocation(life context.Context, m *wamp.Invocation) {
 	s.mu.Lock()
 	h, known := s.procs[m.Registration]
 	_, twice := s.running[m.Request]
@@ -80,7 +80,7 @@ func (s *Session) onInvocation(m *wamp.Invocation) {
 	var ctx context.Context
 	var cancel context.CancelCauseFunc
 	if known && !twice && !full {
-		ctx, cancel = context.WithCancelCause(s.life)
+		ctx, cancel = context.WithCancelCause(life)
 		s.running[m.Request] = cancel
 	}
 	s.mu.Unlock()
@@ -91,7 +91,11 @@ func (s *Session) onInvocation(m *wamp.Invocation) {
 	case full:
 		s.refuse(m.Request, cfcerr.New(cfcerr.Busy, "cannot carry this out: %d calls are being carried out already", s.max).With("limit", s.max))
 	default:
-		s.wg.Go(func() { s.invoke(ctx, cancel, m, h) })
+		s.wg.Go(func() {
+			defer cancel(nil)
+			v, err := s.invoke(ctx, m, h)
+			s.answer(life, m.Request, v, err)
+		})
 	}
 }
 
@@ -102,8 +106,7 @@ func (s *Session) refuse(id wamp.ID, e *cfcerr.Error) {
 	}
 }
 
-func (s *Session) invoke(ctx context.Context, cancel context.CancelCauseFunc, m *wamp.Invocation, h Handler) {
-	defer cancel(nil)
+func (s *Session) invoke(ctx context.Context, m *wamp.Invocation, h Handler) (any, error) {
 	if ms, ok := wamp.AsInt64(m.Details[wamp.OptTimeout]); ok && ms > 0 {
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
@@ -112,14 +115,14 @@ func (s *Session) invoke(ctx context.Context, cancel context.CancelCauseFunc, m 
 	inv := &Invocation{Args: m.Arguments, Kwargs: m.ArgumentsKw, Details: m.Details, Caller: callerOf(m.Details)}
 	if wanted, _ := m.Details[wamp.OptReceiveProgress].(bool); wanted {
 		inv.progress = func(args wamp.List, kwargs wamp.Dict) error {
-			return s.sendPaced(&wamp.Yield{Request: m.Request, Options: wamp.Dict{wamp.OptProgress: true}, Arguments: args, ArgumentsKw: kwargs}, Size(args)+Size(kwargs))
+			return s.sendPaced(ctx, &wamp.Yield{Request: m.Request, Options: wamp.Dict{wamp.OptProgress: true}, Arguments: args, ArgumentsKw: kwargs}, Size(args)+Size(kwargs))
 		}
 	}
 	v, err := protect(context.WithValue(ctx, progressKey{}, inv), h, inv)
 	s.mu.Lock() // free before the relay, knowing of the answer, can send the next
 	delete(s.running, m.Request)
 	s.mu.Unlock()
-	s.answer(m.Request, v, err)
+	return v, err
 }
 
 // protect makes a panic of a handler an error: one bad call must not take the
@@ -133,13 +136,14 @@ func protect(ctx context.Context, h Handler, inv *Invocation) (v any, err error)
 	return h(ctx, inv)
 }
 
-func (s *Session) answer(id wamp.ID, v any, err error) {
+// answer is sent even when the invocation's own context has ended.
+func (s *Session) answer(life context.Context, id wamp.ID, v any, err error) {
 	if err == nil {
 		y := &wamp.Yield{Request: id, Options: wamp.Dict{}, Arguments: wamp.List{v}}
 		if r, ok := v.(Result); ok {
 			y.Arguments, y.ArgumentsKw = r.Args, r.Kwargs
 		}
-		if err = s.sendPaced(y, Size(y.Arguments)+Size(y.ArgumentsKw)); err == nil || s.life.Err() != nil {
+		if err = s.sendPaced(life, y, Size(y.Arguments)+Size(y.ArgumentsKw)); err == nil || s.isOver() {
 			return
 		}
 		// What does not encode, or is too big, is answered by that.
@@ -149,7 +153,7 @@ func (s *Session) answer(id wamp.ID, v any, err error) {
 	if logged != "" {
 		s.log.Error("call failed by a defect", zap.String("id", logged), zap.Error(err))
 	}
-	if err := s.sendPaced(public.Wamp(wamp.INVOCATION, id), Size(public.Details)); err != nil && s.life.Err() == nil {
+	if err := s.sendPaced(life, public.Wamp(wamp.INVOCATION, id), Size(public.Details)); err != nil && !s.isOver() {
 		s.log.Warn("answer could not be sent", zap.Error(err))
 	}
 }

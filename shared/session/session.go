@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/peer"
 	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/zap"
 )
@@ -32,9 +33,8 @@ type Session struct {
 	ids     wamp.SyncIDGen
 	max     int
 
-	// life ends with the session; handlers run under it.
-	life   context.Context
 	cancel context.CancelFunc
+	over   <-chan struct{} // closed when the session ends, or is to end
 
 	mu      sync.Mutex
 	waiting map[wamp.ID]*request
@@ -85,8 +85,9 @@ func start(ctx context.Context, p wamp.Peer, w *wamp.Welcome, c Config) *Session
 		events: make(chan func(), eventQueue), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	// The session outlives the joining: it ends by Close or by the relay.
-	s.life, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.wg.Go(s.read)
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel, s.over = cancel, life.Done()
+	s.wg.Go(func() { s.read(life) })
 	s.wg.Go(s.dispatch)
 	return s
 }
@@ -191,36 +192,50 @@ func (s *Session) shut() {
 func (s *Session) send(m wamp.Message) error {
 	s.sending.RLock()
 	defer s.sending.RUnlock()
-	select {
-	case <-s.life.Done():
-		return errOver
-	default:
+	if s.isOver() {
+		return ErrOver
 	}
 	if w, ok := s.peer.(writer); ok {
-		return w.Write(m)
+		err := w.Write(m)
+		if errors.Is(err, peer.ErrClosed) || errors.Is(err, peer.ErrSlow) {
+			return fmt.Errorf("%w: %w", ErrOver, err)
+		}
+		return err
 	}
 	select {
 	case s.peer.Send() <- m:
 		return nil
-	case <-s.life.Done():
-		return errOver
+	case <-s.over:
+		return ErrOver
 	}
 }
 
-var errOver = errors.New("the session is over")
+func (s *Session) isOver() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// ErrOver is in the chain when something could not be sent since the session is
+// over, or about to be.
+var ErrOver = errors.New("the session is over")
 
 // read is the one goroutine that reads; it ends the session when it ends.
-func (s *Session) read() {
+// Handlers run under life.
+func (s *Session) read(life context.Context) {
 	end := &Ended{}
 	for end.Reason == "" {
 		select {
 		case m, ok := <-s.peer.Recv():
 			if ok {
-				s.receive(m, end)
+				s.receive(life, m, end)
 			} else {
 				end.Reason = reasonOf(s.peer)
 			}
-		case <-s.life.Done():
+		case <-s.over:
 			end.Reason = "closed"
 		}
 	}
@@ -234,12 +249,12 @@ func (s *Session) read() {
 	s.shut()
 }
 
-func (s *Session) receive(m wamp.Message, end *Ended) {
+func (s *Session) receive(life context.Context, m wamp.Message, end *Ended) {
 	switch m := m.(type) {
 	case *wamp.Event:
 		s.onEvent(m)
 	case *wamp.Invocation:
-		s.onInvocation(m)
+		s.onInvocation(life, m)
 	case *wamp.Interrupt:
 		s.onInterrupt(m)
 	case *wamp.Goodbye:

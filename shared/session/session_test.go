@@ -3,8 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"io"
-	"log"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"github.com/gammazero/nexus/v3/transport"
 	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const realm = "test"
 
 // quiet is for servers whose clients break off on purpose.
-var quiet = log.New(io.Discard, "", 0)
+var quiet = zap.NewStdLog(zap.NewNop())
 
 // cryptosign is the router's side of a log-in, from the key package's two halves.
 type cryptosign struct{}
@@ -52,7 +51,7 @@ func newRouter(t *testing.T) router.Router {
 	t.Helper()
 	r, err := router.NewRouter(&router.Config{RealmConfigs: []*router.RealmConfig{{
 		URI: realm, AllowDisclose: true, Authenticators: []auth.Authenticator{cryptosign{}}, RequireLocalAuth: true,
-	}}}, log.New(io.Discard, "", 0))
+	}}}, zap.NewStdLog(zap.NewNop()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,6 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +23,7 @@ import (
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/google/uuid"
+	"go.uber.org/zap"
 )
 
 // Realm is the one realm of the relay.
@@ -72,9 +71,9 @@ func New(t testing.TB, withTLS bool) *Relay {
 func (r *Relay) Up() {
 	r.t.Helper()
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
 	if r.addr != "" {
-		ln, err := net.Listen("tcp", r.addr)
+		ln, err := (&net.ListenConfig{}).Listen(r.t.Context(), "tcp", r.addr)
 		if err != nil {
 			r.t.Fatal(err)
 		}
