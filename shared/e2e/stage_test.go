@@ -35,6 +35,7 @@ var stage struct {
 	agent   *fleet.Agent
 	keyFile string
 	secrets map[string]string // what must be seen nowhere, by what it is
+	argv    *argvWatch
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -59,8 +60,11 @@ func run(m *testing.M) (code int) {
 	} else {
 		code = m.Run()
 	}
+	if stage.argv != nil {
+		err = stage.argv.end()
+	}
 	if stage.agent != nil && stage.agent.Proc != nil {
-		err = stage.agent.Stop()
+		err = errors.Join(err, stage.agent.Stop())
 	}
 	if stage.relay != nil {
 		err = errors.Join(err, stage.relay.Stop())
@@ -114,7 +118,7 @@ func build(ctx context.Context, home string) (err error) {
 	if err != nil {
 		return err
 	}
-	stage.secrets["the user's key"] = string(seed[:64])
+	stage.argv = watchArguments(home, string(seed[:64]))
 	s, err := session.Join(ctx, session.Config{URL: stage.relay.URL(), Key: key, Token: token})
 	if err != nil {
 		return err

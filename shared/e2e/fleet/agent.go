@@ -23,7 +23,8 @@ type Agent struct {
 	*Proc
 	NodeDir string
 	Data    string
-	Listen  int // port at which the node dials in
+	Policy  string // the host's own policy, which forbids nothing
+	Listen  int    // port at which the node dials in
 
 	conf    string
 	command Command
@@ -46,7 +47,8 @@ func NewAgent(ctx context.Context, t Tools, n Node, home string, o AgentOptions)
 	if o.Name == "" {
 		o.Name = "agent"
 	}
-	a := &Agent{NodeDir: o.NodeDir, Data: filepath.Join(home, o.Name), conf: filepath.Join(home, o.Name+".yaml")}
+	a := &Agent{NodeDir: o.NodeDir, Data: filepath.Join(home, o.Name), conf: filepath.Join(home, o.Name+".yaml"),
+		Policy: filepath.Join(home, o.Name+"-policy.yaml")}
 	if a.NodeDir == "" {
 		a.NodeDir = filepath.Join(home, "node")
 	}
@@ -54,7 +56,10 @@ func NewAgent(ctx context.Context, t Tools, n Node, home string, o AgentOptions)
 	if a.Listen, err = FreePort(ctx); err != nil {
 		return nil, err
 	}
-	lines := []string{"version: 1", "data: " + a.Data, "control: " + filepath.Join(home, o.Name+".sock"),
+	if err := os.WriteFile(a.Policy, []byte("version: 1\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("cannot set up the agent: %w", err)
+	}
+	lines := []string{"version: 1", "data: " + a.Data, "policy: " + a.Policy, "control: " + filepath.Join(home, o.Name+".sock"),
 		fmt.Sprintf("node: {listen: \"127.0.0.1:%d\", supervise: true, cbdir: %s, crossbar: %s}", a.Listen, a.NodeDir, n.Crossbar)}
 	for k, v := range o.Config {
 		lines = append(lines, k+": "+v)
@@ -66,16 +71,17 @@ func NewAgent(ctx context.Context, t Tools, n Node, home string, o AgentOptions)
 	return a, nil
 }
 
-// Pair pairs the agent by a one-time token, which goes in by standard input.
-func (a *Agent) Pair(ctx context.Context, url, token string) error {
-	_, err := a.run(ctx, token+"\n", "pair", url, "--config", a.conf)
+// Pair pairs the agent by a one-time token, which goes in by standard input;
+// more are further flags.
+func (a *Agent) Pair(ctx context.Context, url, token string, more ...string) error {
+	_, err := a.run(ctx, token+"\n", append([]string{"pair", url, "--config", a.conf}, more...)...)
 	return err
 }
 
 // run runs one of the agent's commands.
 func (a *Agent) run(ctx context.Context, stdin string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, a.command.Path, args...)
-	cmd.Env, cmd.Dir, cmd.Stdin = clean(os.Environ()), a.command.Dir, strings.NewReader(stdin)
+	cmd.Env, cmd.Dir, cmd.Stdin = append(clean(os.Environ()), marker+"="+a.command.Home), a.command.Dir, strings.NewReader(stdin)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

@@ -195,7 +195,7 @@ func (d *Demo) routerUp(ctx context.Context) error {
 // cfc runs the command line as a user would.
 func (d *Demo) cfc(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, d.tools.CLI, append([]string{"--config-dir", d.path("cfc")}, args...)...)
-	cmd.Env = clean(os.Environ())
+	cmd.Env = append(clean(os.Environ()), marker+"="+d.Dir)
 	cmd.Dir = d.Dir
 	out, err := cmd.Output()
 	var exit *exec.ExitError

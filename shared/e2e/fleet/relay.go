@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -20,6 +21,10 @@ type RelayOptions struct {
 	Data    string            // directory of the state; below the fleet if empty
 	Config  map[string]string // further lines of relay.yaml: key to YAML value
 	Name    string            // of log and pid file, "relay" if empty
+	// Tmpfs puts the data directory on a small file system of this size, in a
+	// mount that only this relay sees; a shell starts the relay again when it
+	// ends. The directory is reached by Data all the same.
+	Tmpfs string
 }
 
 // Relay is a running cfc-relay, or one that can be started again.
@@ -29,7 +34,8 @@ type Relay struct {
 	Monitor int
 	Data    string
 
-	command Command
+	conf, program string
+	command       Command
 }
 
 // StartRelay writes relay.yaml below home, starts cfc-relay and waits until it
@@ -62,8 +68,33 @@ func StartRelay(ctx context.Context, t Tools, home string, o RelayOptions) (*Rel
 	if err := os.WriteFile(conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("cannot start the relay: %w", err)
 	}
+	r.conf, r.program = conf, t.Relay
 	r.command = Command{Name: o.Name, Path: t.Relay, Args: []string{"run", "--config", conf}, Home: home, Dir: home}
-	return r, r.Start(ctx)
+	if o.Tmpfs != "" {
+		if err := os.MkdirAll(r.Data, 0o700); err != nil {
+			return nil, fmt.Errorf("cannot start the relay: %w", err)
+		}
+		script := fmt.Sprintf(`mount -t tmpfs -o mode=700,size=%s tmpfs %s && trap 'kill $!; exit 0' TERM && while :; do %s run --config %s & wait $!; done`, o.Tmpfs, r.Data, t.Relay, conf)
+		r.command.Path, r.command.Args = "/usr/bin/unshare", []string{"--user", "--map-root-user", "--mount", "/bin/sh", "-c", script}
+	}
+	if err := r.Start(ctx); err != nil {
+		return nil, err
+	}
+	if o.Tmpfs != "" {
+		// Whoever is outside of the mount looks through the process.
+		r.Data = fmt.Sprintf("/proc/%d/root%s", r.PID(), r.Data)
+	}
+	return r, nil
+}
+
+// Home is the fleet's directory.
+func (r *Relay) Home() string { return r.command.Home }
+
+// Command runs another of the program's commands on this relay's configuration.
+func (r *Relay) Command(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, r.program, append(args, "--config", r.conf)...)
+	cmd.Env, cmd.Dir = append(clean(os.Environ()), marker+"="+r.command.Home), r.command.Dir
+	return cmd.CombinedOutput()
 }
 
 // Start starts the relay, again after it ended, and waits until it is ready.
