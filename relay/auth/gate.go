@@ -85,14 +85,14 @@ func (g *Gate) remove(e *entry) {
 	e.all = nil
 }
 
-// Waiting is how many have not logged in, Dropped how many were ended for others.
+// Waiting is how many have not logged in.
 func (g *Gate) Waiting() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.waiting.Len()
 }
 
-// Dropped counts since the gate was made.
+// Dropped is how many were ended for others since the gate was made.
 func (g *Gate) Dropped() uint64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -161,7 +161,7 @@ func TestHelloForms(t *testing.T) {
 	key := r.known("bob")
 	set := func(name string, v any) func(*wamp.Hello) { return func(h *wamp.Hello) { h.Details[name] = v } }
 	for name, change := range map[string]func(*wamp.Hello){
-		"no roles": set("roles", nil), "roles empty": set("roles", wamp.Dict{}), "roles a list": set("roles", wamp.List{"caller"}), "roles text": set("roles", "caller"),
+		"no roles": set("roles", nil), "roles empty": set("roles", wamp.Dict{}), "roles a list": set("roles", wamp.List{"caller"}), "roles text": set("roles", "caller"), "roles of no client": set("roles", wamp.Dict{"broker": wamp.Dict{}}),
 		"extra text": set("authextra", "x"), "extra a list": set("authextra", wamp.List{1}), "no extra": set("authextra", nil),
 		"methods text": set("authmethods", "cryptosign"), "no methods": set("authmethods", nil), "methods of numbers": set("authmethods", wamp.List{1, nil, wamp.Dict{}}),
 		"unknown method": set("authmethods", wamp.List{"anonymous", "scram"}), "many methods": set("authmethods", make(wamp.List, 33)),

@@ -20,6 +20,10 @@ const (
 	methodTicket = "ticket"
 )
 
+// clientRoles are WAMP's. Who has none of them would be refused as a session,
+// and so must not get as far as to claim a token.
+var clientRoles = []string{wamp.RoleCaller, wamp.RoleCallee, wamp.RolePublisher, wamp.RoleSubscriber}
+
 // hello is what a HELLO says, checked for form. Nothing in it is believed yet.
 type hello struct {
 	realm   string // a management realm; empty for the users realm, and for an agent's own
@@ -45,8 +49,8 @@ func parseHello(m *wamp.Hello, agentPath bool) (hello, error) {
 		return h, err
 	}
 	h.details = withoutToken(m.Details, extra.Dict)
-	if roles, err := d.dict("roles"); err != nil || len(roles.Dict) == 0 {
-		return h, cfcerr.Argument("roles", "a dict of the roles that the client has")
+	if roles, err := d.dict("roles"); err != nil || !slices.ContainsFunc(clientRoles, func(r string) bool { _, ok := roles.Dict[r]; return ok }) {
+		return h, cfcerr.Argument("roles", "a dict with at least one of "+strings.Join(clientRoles, ", "))
 	}
 	role, err := d.text("authrole", 64)
 	if err != nil {
