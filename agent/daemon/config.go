@@ -16,6 +16,8 @@ const (
 	EnvPrefix   = "CFC_AGENT_"
 )
 
+//go:generate go test -count=1 -run ^TestPage$ . -update
+
 // Config is the agent's configuration: agent.yaml, CFC_AGENT_… and flags.
 type Config struct {
 	Data    string `yaml:"data" default:"/var/lib/cfc-agent" doc:"directory of keys, pairing and state; for the agent alone (0700)"`

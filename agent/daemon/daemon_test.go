@@ -361,26 +361,6 @@ func TestWhatMakesARunUseless(t *testing.T) {
 	}
 }
 
-func TestConfigurationFaults(t *testing.T) {
-	for key, change := range map[string]func(*Config){
-		"data":        func(c *Config) { c.Data = "" },
-		"control":     func(c *Config) { c.Control = "" },
-		"relay":       func(c *Config) { c.Relay = "ftp://x" },
-		"node.listen": func(c *Config) { c.Node.Listen = "0.0.0.0:869" },
-		"node.pubkey": func(c *Config) { c.Node.Pubkey = "xyz" },
-		"node.cbdir":  func(c *Config) { c.Node.Supervise = true },
-	} {
-		var c Config
-		if err := config.Load(&c, config.Sources{}); err != nil {
-			t.Fatalf("the defaults: %v", err)
-		}
-		change(&c)
-		if faults := c.Validate(); len(faults) != 1 || faults[0].Key != key {
-			t.Errorf("%s: %v", key, faults)
-		}
-	}
-}
-
 func TestLayersEndInOrder(t *testing.T) {
 	var mu sync.Mutex
 	var ended []string

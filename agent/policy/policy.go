@@ -61,6 +61,8 @@ func (m *Mode) UnmarshalText(b []byte) error {
 // Form says which modes there are.
 func (*Mode) Form() string { return "on, read-only or off" }
 
+//go:generate go test -count=1 -run ^TestPage$ . -update
+
 // Rules are what the file says.
 type Rules struct {
 	ReadOnly bool            `yaml:"read_only" doc:"nothing may be changed, whoever asks"`

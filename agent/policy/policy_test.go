@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,11 +13,14 @@ import (
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/config"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 )
+
+var update = flag.Bool("update", false, "write the generated files anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -172,5 +176,12 @@ func TestEveryAreaOfTheCatalogueIsKnown(t *testing.T) {
 		if op.Realm == catalog.Remote && (Rules{Areas: map[string]Mode{op.Area: Off}}).Validate() != nil {
 			t.Errorf("area %s cannot be spoken of", op.Area)
 		}
+	}
+}
+
+// TestPage keeps the policy's part of CONFIG.md.
+func TestPage(t *testing.T) {
+	if err := config.UpdateRegion("../../shared/docs/CONFIG.md", "policy.yaml", config.Markdown(Rules{}, "", false), *update); err != nil {
+		t.Error(err)
 	}
 }
