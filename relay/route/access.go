@@ -146,22 +146,13 @@ func (s *session) forward(c *call, n *node, key string, p peer.Payload) error {
 	if !online || a == nil {
 		return n.offline()
 	}
-	if err := c.begin(); err != nil {
-		return err
-	}
-	registration := a.accept(c)
-	if registration == 0 {
-		if c.take() {
-			s.hub.met.inFlight.Dec()
-			return n.offline()
-		}
-		return nil
-	}
-	s.hub.wheel.add(c, c.started.Add(c.limit))
-	err := a.conn.WriteFor(s.conn, &peer.Invocation{Request: c.invocation, Registration: registration,
-		Caller: s.sid, AuthID: s.id.AuthID, AuthRole: s.id.Role, Timeout: c.limit.Milliseconds(), Progress: c.progress,
-		Op: key, Payload: p})
+	known, err := a.invoke(c, s, &peer.Invocation{Caller: s.sid, AuthID: s.id.AuthID, AuthRole: s.id.Role,
+		Timeout: c.limit.Milliseconds(), Progress: c.progress, Op: key, Payload: p})
 	switch {
+	case !known && err == nil:
+		return n.offline()
+	case !known:
+		return err
 	case err == nil, err == peer.ErrClosed, err == peer.ErrSlow: // the agent's end answers all its calls
 		return nil
 	case c.take():
@@ -172,16 +163,23 @@ func (s *session) forward(c *call, n *node, key string, p peer.Payload) error {
 	return nil
 }
 
-// accept gives the call an invocation id of the agent's session, or 0 when
-// that is over.
-func (a *session) accept(c *call) (registration wamp.ID) {
+// invoke enters the call among those of its caller and of the agent, and
+// writes it. All under one lock, because ids have to arrive in their order:
+// clients drop an INVOCATION with an id below the last. It reports whether the
+// agent knows the call; with no error it does not when its session is over.
+func (a *session) invoke(c *call, via *session, m *peer.Invocation) (known bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ended || a.registered == 0 {
-		return 0
+		return false, nil
+	}
+	c.agent, c.invocation = a, a.lastInv+1
+	if err := c.begin(); err != nil {
+		return false, err
 	}
 	a.lastInv++
-	c.agent, c.invocation = a, a.lastInv
 	a.invocations[c.invocation] = c
-	return a.registered
+	a.hub.wheel.add(c, c.started.Add(c.limit))
+	m.Request, m.Registration = c.invocation, a.registered
+	return true, a.conn.WriteFor(via.conn, m)
 }

@@ -42,6 +42,9 @@ func (h *Hub) attach(ctx context.Context, c *peer.Conn, id Identity) error {
 	if r == nil {
 		return refusedRealm(id.Realm)
 	}
+	if !hasRole(id.Hello) {
+		return cfcerr.FromWamp(string(wamp.ErrNoSuchRole), wamp.List{"cannot join: HELLO announces none of the roles of a client"}, nil)
+	}
 	s := newSession(h, r, c, id)
 	if s.kind == agent {
 		if err := h.admit(ctx, s); err != nil {
@@ -65,11 +68,23 @@ func (h *Hub) attach(ctx context.Context, c *peer.Conn, id Identity) error {
 	c.HandleRaw(s.receive)
 	if err := h.router.AttachClient(&member{s: s}, nil); err != nil {
 		s.detach(peer.ReasonClosed)
-		return err
+		h.log.Debug("router took no session", zap.Error(err)) // the realm went away meanwhile
+		return refusedRealm(id.Realm)
 	}
 	h.log.Info("session joined", zap.String("realm", id.Realm), zap.String("authid", id.AuthID), zap.String("authrole", id.Role),
 		zap.Uint64("session", uint64(s.sid)), zap.String("address", id.Address))
 	return nil
+}
+
+// hasRole reports whether a client announces what it is, as it must.
+func hasRole(hello wamp.Dict) bool {
+	roles, _ := wamp.AsDict(hello["roles"])
+	for _, r := range []string{wamp.RoleCaller, wamp.RoleCallee, wamp.RolePublisher, wamp.RoleSubscriber} {
+		if _, ok := roles[r]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // count puts the session into the metrics, if it has not ended meanwhile.

@@ -1,0 +1,206 @@
+package route_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fabric.center/cfc/relay/route"
+	"fabric.center/cfc/shared/peer"
+	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/client"
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+// stallable is a connection whose reads can be stopped: what a frozen process
+// looks like from afar.
+type stallable struct {
+	net.Conn
+	mu      sync.Mutex
+	stalled chan struct{} // closed to go on
+}
+
+func (s *stallable) Read(b []byte) (int, error) {
+	s.mu.Lock()
+	wait := s.stalled
+	s.mu.Unlock()
+	if wait != nil {
+		<-wait
+	}
+	return s.Conn.Read(b)
+}
+
+func (s *stallable) stall(t *testing.T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stalled = make(chan struct{})
+	t.Cleanup(func() { close(s.stalled) })
+}
+
+// stalling dials a session that can be stalled.
+func (r *rig) stalling(authid, role string) (*raw, *stallable) {
+	r.t.Helper()
+	var s *stallable
+	c, err := peer.Dial(r.t.Context(), fmt.Sprintf("%s/?realm=%s&authid=%s&role=%s", r.url, realmName, authid, role), peer.DialOptions{
+		Serializer: "cbor", Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			var d net.Dialer
+			nc, err := d.DialContext(ctx, network, address)
+			s = &stallable{Conn: nc}
+			return s, err
+		}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(c.Close)
+	a := &raw{Conn: c, t: r.t}
+	a.Send() <- &wamp.Hello{Realm: realmName, Details: callee()}
+	if m := a.next(); m.MessageType() != wamp.WELCOME {
+		r.t.Fatalf("no WELCOME but %s", show(m))
+	}
+	return a, s
+}
+
+// latencies calls without pause until stop, and says how long the calls took.
+func latencies(t *testing.T, c *client.Client, node string, stop <-chan struct{}) []time.Duration {
+	var took []time.Duration
+	for {
+		select {
+		case <-stop:
+			slices.Sort(took)
+			return took
+		default:
+		}
+		began := time.Now()
+		if _, err := c.Call(context.Background(), status, wamp.Dict{"timeout": 5000}, wamp.List{node}, nil, nil); err != nil {
+			t.Errorf("a healthy caller of %s got %v", node, err)
+			return took
+		}
+		took = append(took, time.Since(began))
+	}
+}
+
+// A client stops reading while 3,000 answers of 64 KB flow to it.
+func TestClientThatStopsReading(t *testing.T) {
+	r := newRig(t, route.Config{CallsPerSession: 3000}, peer.Options{})
+	r.addNode("n1", oid1)
+	r.addNode("n2", "22222222-2222-4222-8222-222222222222")
+	big := strings.Repeat("x", 64<<10)
+	answer := func(_ context.Context, inv *wamp.Invocation) client.InvokeResult {
+		if len(inv.Arguments) > 1 {
+			return client.InvokeResult{Args: wamp.List{big}}
+		}
+		return client.InvokeResult{}
+	}
+	r.agent("n1", "cbor", answer)
+	r.agent("n2", "cbor", answer)
+	bad, nc := r.stalling("mallory", "viewer")
+	nc.stall(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	took := make([][]time.Duration, 2)
+	for i := range took {
+		c := r.member(wire.Viewer, "cbor")
+		wg.Go(func() { took[i] = latencies(t, c, fmt.Sprint("n", i+1), stop) })
+	}
+	for i := range wamp.ID(3000) {
+		if err := bad.Write(call(i+1, status, "n1", "big")); err != nil {
+			break // dropped already
+		}
+	}
+	r.until("end of the stalled session", func() bool { return metric(t, r, "cfc_relay_sessions_ended_total", peer.ReasonSlow) == "1" })
+	r.until("end of its calls", func() bool { return metric(t, r, "cfc_relay_calls_in_flight") <= "2" })
+	close(stop)
+	wg.Wait()
+	for i, all := range took {
+		if len(all) == 0 || all[len(all)-1] > time.Second {
+			t.Errorf("calls of n%d took up to %v (%d calls)", i+1, all[max(0, len(all)-1):], len(all))
+		}
+	}
+	if got := metric(t, r, "cfc_relay_messages_lost_total"); got != "0" {
+		t.Errorf("%s messages were lost", got)
+	}
+}
+
+// An agent stops reading while 3,000 calls of 64 KB come for it.
+func TestAgentThatStopsReading(t *testing.T) {
+	r := newRig(t, route.Config{}, peer.Options{})
+	r.addNode("n1", oid1)
+	r.addNode("n2", "22222222-2222-4222-8222-222222222222")
+	r.agent("n2", "cbor", echo)
+	bad, nc := r.stalling("n1", wire.RoleNode)
+	if m := bad.ask(&wamp.Register{Request: 1, Options: wamp.Dict{}, Procedure: "cfc.node.n1"}); m.MessageType() != wamp.REGISTERED {
+		t.Fatal(show(m))
+	}
+	r.online("n1", true)
+	nc.stall(t)
+	stop := make(chan struct{})
+	var healthy sync.WaitGroup
+	var took []time.Duration
+	c := r.member(wire.Viewer, "cbor")
+	healthy.Go(func() { took = latencies(t, c, "n2", stop) })
+
+	big := strings.Repeat("x", 64<<10)
+	var mu sync.Mutex
+	answers := map[string]int{}
+	var callers sync.WaitGroup
+	for range 30 {
+		c := r.member(wire.Viewer, "cbor")
+		for range 10 {
+			callers.Go(func() {
+				for range 10 {
+					_, err := c.Call(context.Background(), status, wamp.Dict{"timeout": 8000}, wamp.List{"n1", big}, nil, nil)
+					mu.Lock()
+					answers[string(rpcError(t, err).Error)]++
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	callers.Wait()
+	close(stop)
+	healthy.Wait()
+	if answers["cfc.error.connection_lost"] == 0 || answers["cfc.error.connection_lost"]+answers["cfc.error.node_offline"] != 3000 {
+		t.Errorf("3,000 calls were answered %v", answers)
+	}
+	r.offline("n1", peer.ReasonSlow)
+	if len(took) == 0 || took[len(took)-1] > time.Second {
+		t.Errorf("calls of n2 took up to %v (%d calls)", took[max(0, len(took)-1):], len(took))
+	}
+}
+
+// Events for a session that stops reading are dropped with it, others get all of theirs.
+func TestSubscriberThatStopsReading(t *testing.T) {
+	r := newRig(t, route.Config{}, peer.Options{})
+	r.addNode("n1", oid1)
+	a := r.rawAgent("n1", "cbor")
+	good := r.raw(realmName, "alice", "viewer", "cbor")
+	bad, nc := r.stalling("mallory", "viewer")
+	good.subscribe("cfc.remote.", "prefix")
+	bad.subscribe("cfc.remote.", "prefix")
+	nc.stall(t)
+	big := strings.Repeat("x", 64<<10)
+	const n = 500
+	go func() {
+		for i := range n {
+			if a.Write(&wamp.Publish{Request: wamp.ID(i + 1), Options: wamp.Dict{}, Topic: "cfc.remote.node.on_worker_started",
+				Arguments: wamp.List{"n1", "w1", wamp.Dict{"seq": i, "big": big}}}) != nil {
+				return
+			}
+			if i%20 == 19 { // an agent does not outrun its own queue
+				_ = a.Ping(context.Background())
+			}
+		}
+	}()
+	for i := range n {
+		e := good.next().(*wamp.Event)
+		if d := wamp.NormalizeDict(e.Arguments[2]); fmt.Sprint(d["seq"]) != fmt.Sprint(i) {
+			t.Fatalf("event %v came as number %d", d["seq"], i)
+		}
+	}
+	r.until("end of the stalled session", func() bool { return metric(t, r, "cfc_relay_sessions_ended_total", peer.ReasonSlow) == "1" })
+}
