@@ -28,6 +28,7 @@ type ring struct {
 	sent    int // how many of entries are on their way
 	bytes   int
 	dropped uint64
+	settled uint64        // how many the relay has answered, ever
 	wake    chan struct{} // holds one
 }
 
@@ -83,6 +84,7 @@ func (r *ring) settle(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.done = true
+	r.settled++
 	for len(r.entries) > 0 && r.entries[0].done {
 		r.shift()
 	}
@@ -111,6 +113,14 @@ func (r *ring) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.entries, r.sent, r.bytes = nil, 0, 0
+}
+
+// progress is how many events the relay has answered, and how many are on their
+// way to it.
+func (r *ring) progress() (settled uint64, underWay int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.settled, r.sent
 }
 
 func (r *ring) count() (waiting int, dropped uint64) {

@@ -20,7 +20,6 @@ import (
 )
 
 const (
-	pingEvery       = 8 * time.Second
 	registerTimeout = 10 * time.Second
 	maxCalls        = 1024
 )
@@ -55,7 +54,9 @@ type Config struct {
 	Joined func(realm, nodeID, oid string)
 	// Agent is what the agent tells about itself, see Describe.
 	Agent wamp.Dict
-	Log   *zap.Logger
+	// Ping is how often the relay is pinged; 8 s. Two misses end the session.
+	Ping time.Duration
+	Log  *zap.Logger
 
 	join func(context.Context, session.Config) (link, error) // replaced in tests
 }
@@ -97,6 +98,9 @@ type Uplink struct {
 func New(c Config) *Uplink {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
+	}
+	if c.Ping == 0 {
+		c.Ping = 8 * time.Second
 	}
 	if c.join == nil {
 		c.join = func(ctx context.Context, sc session.Config) (link, error) {
@@ -340,7 +344,7 @@ func (u *Uplink) sessionConfig(id Identity) session.Config {
 	}
 	return session.Config{
 		URL: id.URL, Role: wire.RoleNode, Key: id.Key, Pin: id.Pin, CAFile: id.CAFile, Unbound: id.Unbound,
-		Extra: wamp.Dict{"agent": info}, Ping: pingEvery, MaxInvocations: maxCalls, Log: u.log,
+		Extra: wamp.Dict{"agent": info}, Ping: u.cfg.Ping, MaxInvocations: maxCalls, Log: u.log,
 	}
 }
 

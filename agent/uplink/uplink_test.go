@@ -28,7 +28,8 @@ type relay struct {
 	refuse   error // of the next log-ins
 	joins    []time.Time
 	live     *fakeLink
-	withhold bool // acknowledge nothing
+	withhold bool  // acknowledge nothing
+	broken   error // of one publication
 	got      []wamp.List
 	oid      string
 }
@@ -82,6 +83,10 @@ func (l *fakeLink) Register(context.Context, string, wamp.Dict, session.Handler)
 func (l *fakeLink) PublishAsync(_ context.Context, _ string, args wamp.List, _ wamp.Dict, taken func(error)) error {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
+	if err := l.r.broken; err != nil {
+		l.r.broken = nil
+		return err
+	}
 	l.r.got = append(l.r.got, args)
 	if !l.r.withhold {
 		go taken(nil)
@@ -365,4 +370,63 @@ func TestEventsStayWithTheirPairing(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	})
+}
+
+func TestARelayThatAcknowledgesNothingIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &relay{withhold: true}
+		u, stop := start(t, r)
+		defer stop()
+		u.Use(paired(t))
+		time.Sleep(time.Hour)
+		if r.attempts() != 1 {
+			t.Errorf("%d log-ins without any event", r.attempts())
+		}
+		u.Publish(catalog.OnNodeAttached, nil)
+		time.Sleep(2*answerWithin + answerGrace + firstWindow)
+		if r.attempts() != 2 {
+			t.Errorf("%d log-ins", r.attempts())
+		}
+		r.set(func(r *relay) { r.withhold, r.got = false, nil; r.live.stop("closed") })
+		time.Sleep(2 * firstWindow)
+		if got := r.seqs(t); !slices.Equal(got, []uint64{1}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestAnEventThatCannotBeSentHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &relay{broken: errors.New("cannot encode a channel")}
+		u, stop := start(t, r)
+		defer stop()
+		u.Use(paired(t))
+		for range 2 {
+			u.Publish(catalog.OnNodeAttached, nil)
+		}
+		synctest.Wait()
+		if got := r.seqs(t); !slices.Equal(got, []uint64{2}) || u.Status().EventsWaiting != 0 {
+			t.Errorf("got %v, %+v", got, u.Status())
+		}
+		r.set(func(r *relay) { r.broken = fmt.Errorf("%w: just now", session.ErrOver); r.got = nil })
+		u.Publish(catalog.OnNodeAttached, nil)
+		synctest.Wait()
+		r.link().stop("closed")
+		time.Sleep(firstWindow)
+		synctest.Wait()
+		if got := r.seqs(t); !slices.Equal(got, []uint64{3}) {
+			t.Errorf("what met the end of a session came as %v", got)
+		}
+	})
+}
+
+func TestAnEventOfTheWrongShapeIsNotSent(t *testing.T) {
+	u := New(Config{})
+	u.identity = &Identity{}
+	for _, args := range [][]any{{}, {"w1"}, {"n1", "w1", nil, nil}} {
+		u.Publish(catalog.OnWorkerStarted, args...)
+	}
+	if s := u.Status(); s.EventsWaiting != 0 {
+		t.Errorf("%d events wait", s.EventsWaiting)
+	}
 }
