@@ -27,7 +27,7 @@ export CFC_WITHOUT
 export GOFLAGS := -buildvcs=false $(filter-out -buildvcs=%,$(GOFLAGS))
 
 # Packages under a directory named e2e drive built binaries; those whose path
-# ends with it, and e2e/driver, need the real node as well.
+# ends with it, e2e/driver and e2e/readme need the real node as well.
 LIST  = $(GO) list ./...
 UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
 WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(if $(filter crossbar,$(CFC_WITHOUT)),| grep -vE '/e2e(/driver)?$$',))

@@ -213,16 +213,16 @@ func (d *Demo) say(what string) { fmt.Fprintln(d.Out, "-", what) }
 // Commands are the first ones to try; README.md shows them with their output.
 var Commands = []string{
 	"bin/cfc node ls",
-	"bin/cfc node get-workers n1",
-	`bin/cfc router start-router-realm n1 router1 realm1 '{"name": "realm1"}'`,
-	"bin/cfc router get-router-realm n1 router1 realm1",
-	"bin/cfc router stop-router-realm n1 router1 realm1",
+	`bin/cfc node start-worker n1 router2 '{"type": "router"}'`,
+	`bin/cfc router start-router-realm n1 router2 realm1 '{"name": "realm1"}'`,
+	"bin/cfc router get-router-realms n1 router2",
+	"bin/cfc node stop-worker n1 router2",
 }
 
 func (d *Demo) greet() {
 	fmt.Fprintf(d.Out, `
-Relay   %s/ws        realm demo, node n1 (Crossbar.io) with a router worker
-Key     %s    logs in as the owner; 64 hex digits, what Autobahn reads
+Relay  %s/ws with realm demo and node n1 (Crossbar.io, one router worker)
+Key    %s logs in as the owner: 64 hex digits, what Autobahn reads
 
 Try, in another terminal:
 
