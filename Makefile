@@ -30,7 +30,7 @@ export GOFLAGS := -buildvcs=false $(filter-out -buildvcs=%,$(GOFLAGS))
 # ends with it, e2e/driver and e2e/readme need the real node as well.
 LIST  = $(GO) list ./...
 UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
-WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(if $(filter crossbar,$(CFC_WITHOUT)),| grep -vE '/e2e(/driver)?$$',))
+WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(if $(filter crossbar,$(CFC_WITHOUT)),| grep -vE '/e2e(/driver|/readme)?$$',))
 
 .PHONY: build test test-short lint docs bench run venv clean go-version cc
 
