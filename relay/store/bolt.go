@@ -231,7 +231,19 @@ func (b *Bolt) update(ctx context.Context, write func(tx *bbolt.Tx) error) error
 	if errors.Is(err, errUnchanged) {
 		return nil
 	}
-	return b.settled(err, id)
+	return unavailable(b.settled(err, id))
+}
+
+// unavailable tells a caller that the disk is full or broken, which is nobody's
+// defect and may pass. The system's words are enough: no path is shown.
+func unavailable(err error) error {
+	var own *cfcerr.Error
+	var errno syscall.Errno
+	if errors.As(err, &own) || !errors.As(err, &errno) {
+		return err
+	}
+	e := cfcerr.New(cfcerr.Unavailable, "cannot save the change: %s", errno.Error()).With("part", "store").With("reason", errno.Error())
+	return errors.Join(e, err)
 }
 
 // settled is err, the outcome of transaction id. A commit that failed when its

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"fabric.center/cfc/shared/cfcerr"
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,9 @@ func TestDiskFull(t *testing.T) {
 		if err = s.PairNode(t.Context(), Node{OID: uuid.NewString(), Realm: "r1", ID: fmt.Sprintf("n%d", paired), Pubkey: key(t), Labels: map[string]string{"fill": strings.Repeat("x", 2000)}}); err == nil {
 			paired++
 		}
+	}
+	if public, _ := cfcerr.Public(err); err != nil && (public.Kind != cfcerr.Unavailable || strings.Contains(public.Message, path)) {
+		t.Errorf("the caller sees %v (%s); want %s and no path", public, public.URI(), cfcerr.Unavailable.URI())
 	}
 	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "no space left") {
 		t.Fatalf("after %d nodes: %v", paired, err)
