@@ -36,7 +36,7 @@ func newRig(t *testing.T, tls bool, h uplink.Handler) *rig {
 	core, logs := observer.New(zapcore.DebugLevel)
 	kind := "crossbar"
 	r := &rig{relay: relaytest.New(t, tls), key: k, logs: logs}
-	r.u = uplink.New(uplink.Config{Handler: h, Log: zap.New(core), Agent: uplink.Describe("1.2.3", "host1", time.Now()),
+	r.u = uplink.New(uplink.Config{Handler: h, Ping: 200 * time.Millisecond, Log: zap.New(core), Agent: uplink.Describe("1.2.3", "host1", time.Now()),
 		Attached: func() catalog.AttachedInfo {
 			return catalog.AttachedInfo{Kind: &kind, Version: "26.10.1", Attached: true}
 		}})
@@ -220,5 +220,23 @@ func TestEventsSurviveAnOutage(t *testing.T) {
 			t.Fatalf("event %v after %d", e, last)
 		}
 		last = seq
+	}
+}
+
+func TestASilentRelayIsFoundAndLeft(t *testing.T) {
+	r := newRig(t, false, nil)
+	r.paired(t)
+	r.relay.Freeze(true)
+	r.u.Publish(catalog.OnNodeAttached, nil)
+	eventually(t, "the silence is noticed", func() bool {
+		s := r.u.Status()
+		return s.State != uplink.Connected && s.LastError != nil && strings.Contains(s.LastError.Text, "silent")
+	})
+	r.relay.Freeze(false)
+	eventually(t, "back", func() bool {
+		return r.u.Status().State == uplink.Connected && r.relay.Online("n1") && r.u.Status().EventsWaiting == 0
+	})
+	if len(r.relay.Events()) == 0 {
+		t.Error("the event is lost")
 	}
 }

@@ -37,6 +37,7 @@ type Relay struct {
 	t    testing.TB
 	tls  bool
 	addr string
+	gate *gate
 
 	mu     sync.Mutex
 	srv    *httptest.Server
@@ -61,7 +62,7 @@ type conn struct {
 // New starts a relay, with TLS or without; the test's end stops it.
 func New(t testing.TB, withTLS bool) *Relay {
 	t.Helper()
-	r := &Relay{t: t, tls: withTLS, tokens: map[string]string{}, nodes: map[string]Node{}, live: map[string]*conn{}}
+	r := &Relay{t: t, tls: withTLS, gate: newGate(), tokens: map[string]string{}, nodes: map[string]Node{}, live: map[string]*conn{}}
 	r.Up()
 	t.Cleanup(r.Down)
 	return r
@@ -81,6 +82,7 @@ func (r *Relay) Up() {
 		srv.Listener = ln
 	}
 	r.addr = srv.Listener.Addr().String()
+	srv.Listener = gatedListener{srv.Listener, r.gate}
 	if r.tls {
 		srv.StartTLS()
 	} else {
@@ -100,6 +102,7 @@ func (r *Relay) Down() {
 	if srv == nil {
 		return
 	}
+	r.Freeze(false)
 	r.Break()
 	srv.Close()
 	r.Break()
