@@ -179,3 +179,96 @@ func TestALongPathIsRefusedInWords(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestWhoIsAdmitted(t *testing.T) {
+	for _, c := range []struct {
+		uid  uint32
+		own  int
+		want bool
+	}{{0, 0, true}, {0, 990, true}, {990, 990, true}, {1000, 990, false}, {990, 0, false}, {1<<32 - 1, -1, false}} {
+		if got := admits(c.uid, c.own); got != c.want {
+			t.Errorf("user %d, agent of %d: %v", c.uid, c.own, got)
+		}
+	}
+}
+
+func TestTheKernelTellsWhoConnects(t *testing.T) {
+	path, _ := serve(t, &agent{})
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if uid, err := userOf(c.(*net.UnixConn)); err != nil || int(uid) != os.Geteuid() {
+		t.Errorf("user %d, %v", uid, err)
+	}
+}
+
+// Connections that say nothing hold up nobody for longer than their deadline,
+// and those over the bound wait for their turn.
+func TestMuteConnectionsAreEnded(t *testing.T) {
+	path, _ := serve(t, &agent{})
+	for range maxConnections {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	began := time.Now()
+	if _, err := NewClient(path).Status(t.Context()); err != nil || time.Since(began) > 2*readTimeout {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+}
+
+// slow is an agent that pairs until it is told to stop.
+type slow struct {
+	agent
+	began chan struct{}
+}
+
+func (a *slow) Pair(ctx context.Context, _ state.Request) (*state.Pairing, error) {
+	close(a.began)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestTheServerEndsWithRequestsUnderWay(t *testing.T) {
+	dir, err := os.MkdirTemp("", "cfc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	a := &slow{began: make(chan struct{})}
+	s, err := NewServer(t.Context(), filepath.Join(dir, "s"), a, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	asked := make(chan error, 1)
+	go func() {
+		_, err := NewClient(filepath.Join(dir, "s")).Pair(t.Context(), state.Request{})
+		asked <- err
+	}()
+	<-a.began
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := <-asked; err == nil {
+		t.Error("the request succeeded")
+	}
+}
+
+func TestAnswersThatAreNone(t *testing.T) {
+	for name, c := range map[string]struct {
+		code int
+		body string
+	}{"no JSON": {200, "x"}, "no error": {422, "{}"}, "not even that": {500, "x"}} {
+		if err := read(c.code, []byte(c.body), &Status{}); err == nil || !strings.Contains(err.Error(), "understand") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

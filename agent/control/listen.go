@@ -82,7 +82,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		uid, err := userOf(c)
-		if err != nil || uid != 0 && uid != uint32(os.Geteuid()) {
+		if err != nil || !admits(uid, os.Geteuid()) {
 			l.log.Warn("control connection refused", zap.Uint32("uid", uid), zap.Error(err))
 			c.Close()
 			continue
@@ -91,6 +91,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		return &conn{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
 	}
 }
+
+// admits reports whether a user may control an agent that runs as own.
+func admits(uid uint32, own int) bool { return uid == 0 || int64(uid) == int64(own) }
 
 func userOf(c *net.UnixConn) (uint32, error) {
 	raw, err := c.SyscallConn()

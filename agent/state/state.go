@@ -116,7 +116,7 @@ func (d *Dir) give(path string) error {
 	if d.uid < 0 {
 		return nil
 	}
-	if err := os.Chown(path, d.uid, d.gid); err != nil {
+	if err := os.Lchown(path, d.uid, d.gid); err != nil { // the owner may have put a link there
 		return fmt.Errorf("cannot hand over %s: %w", path, err)
 	}
 	return nil
@@ -194,7 +194,7 @@ var ErrLocked = errors.New("an agent is running on it")
 // Lock makes this process the directory's one agent until unlock.
 func (d *Dir) Lock() (unlock func(), err error) {
 	path := filepath.Join(d.path, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock %s: %w", d.path, err)
 	}
