@@ -35,11 +35,7 @@ const (
 const copyTimeout = time.Minute
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks for an orderly stop; from then on a second one has
-	// its usual effect and ends the process at once.
-	context.AfterFunc(ctx, stop)
-	err := newCommand().ExecuteContext(ctx)
+	err := newCommand().ExecuteContext(untilTold(context.Background()))
 	if err == nil {
 		return
 	}
@@ -50,6 +46,18 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cfc-relay:", err)
 	}
 	os.Exit(exitCode(err))
+}
+
+// untilTold ends with the first signal, which asks for an orderly stop. A
+// second one has its usual effect again by then, and ends the process at once.
+func untilTold(parent context.Context) context.Context {
+	ctx, end := context.WithCancel(parent)
+	told, reset := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(told, func() {
+		reset()
+		end()
+	})
+	return ctx
 }
 
 // failure marks an error that is not the command line's.
