@@ -8,7 +8,8 @@
 //   - stop_router_realm fails with a KeyError after the realm has gone down,
 //     and its id can never be used again on that worker. Ids in use by callers
 //     are therefore mapped to ids on the node (r_<id>_<n> when the id itself is
-//     burnt), dead ones are hidden, and the memory of it survives the agent.
+//     burnt), dead ones are hidden, and the memory of it survives the agent. The
+//     realm's sessions are left connected to nothing: they are ended first.
 //   - start_router_realm starts none of the roles of its configuration, and
 //     takes a name that is in use.
 //   - start_worker never answers when the process ends before it is ready, and

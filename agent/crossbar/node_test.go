@@ -224,6 +224,21 @@ func TestRealmIDsCanBeUsedAgain(t *testing.T) {
 	}
 }
 
+func TestSessionsOfAStoppedRealmAreTold(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	r.start("a", dict{"name": "com.a", "roles": []any{dict{"name": "anonymous", "permissions": []any{}}}})
+	r.stop("a")
+	if n := r.fake.CutOff("w"); n != 0 {
+		t.Errorf("%d sessions are left connected to nothing", n)
+	}
+	if n := r.fake.Calls("worker.w.stop_router_realm_role"); n != 1 {
+		t.Errorf("its role was stopped %d times", n)
+	}
+	r.start("b", dict{"name": "com.b", "options": dict{"bridge_meta_api": false}})
+	r.stop("b") // nothing can be done about its sessions
+}
+
 func TestOptionsOfTheCallerStay(t *testing.T) {
 	r := newRig(t, 0)
 	r.fake.Boot("w", "router")

@@ -61,7 +61,8 @@ func (s *Supervisor) launch(ctx context.Context) (*running, error) {
 		return nil, fmt.Errorf("cannot open the node's log: %w", err)
 	}
 	defer out.Close()
-	c := exec.Command(s.cfg.Executable, "edge", "start", "--cbdir", s.cfg.Dir, "--color", "false")
+	// Its life is its own: that of no call, and not even the agent's.
+	c := exec.CommandContext(context.WithoutCancel(ctx), s.cfg.Executable, "edge", "start", "--cbdir", s.cfg.Dir, "--color", "false")
 	c.Dir = s.cfg.Dir
 	c.Env = nodeEnv(os.Environ())
 	c.Stdout, c.Stderr = out, out
@@ -198,6 +199,7 @@ func (s *Supervisor) stop(ctx context.Context, r *running) string {
 // controller, children of guests. Only processes from before its end belong to
 // it, the group's number could be another's by now.
 func (s *Supervisor) sweep(ctx context.Context, r *running) {
+	defer s.clearPidFile(r)
 	end := time.Now().Add(time.Second)
 	for began := time.Now(); ; {
 		group, err := host.Group(ctx, r.PID)
@@ -219,5 +221,18 @@ func (s *Supervisor) sweep(ctx context.Context, r *running) {
 			return
 		}
 		time.Sleep(processPoll)
+	}
+}
+
+// clearPidFile removes the node's pid file when it could not itself.
+func (s *Supervisor) clearPidFile(r *running) {
+	path := filepath.Join(s.cfg.Dir, pidFile)
+	b, err := os.ReadFile(path)
+	var content struct{ PID int }
+	if err != nil || json.Unmarshal(b, &content) != nil || content.PID != r.PID {
+		return
+	}
+	if err := os.Remove(path); err != nil {
+		s.log.Warn("cannot remove the pid file of a node that is gone: " + err.Error())
 	}
 }

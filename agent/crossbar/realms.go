@@ -127,6 +127,9 @@ func (n *Node) StartRealm(ctx context.Context, _, worker, id string, config map[
 	}
 	if err = r.start(ctx, nodeID, config); err != nil {
 		r.takeBack(ctx, id, nodeID, err)
+		if unfinished(err) {
+			err = givenUp(err, "realm "+id)
+		}
 		return nil, err
 	}
 	return r.get(ctx, nodeID)
@@ -249,11 +252,12 @@ func (r *router) stop(ctx context.Context, nodeID string) error {
 	if err := r.n.memory.stopping(r.id, r.life, nodeID); err != nil {
 		return err
 	}
-	name := nodeID
-	if d, err := r.get(ctx, nodeID); err == nil {
-		name = nameOf(d)
+	d, err := r.get(ctx, nodeID)
+	if err == nil && !r.n.memory.hidden(r.id, r.life, nodeID) {
+		r.endSessions(ctx, nodeID, d)
 	}
-	_, err := r.call(ctx, "stop_router_realm", nodeID)
+	name := nameOf(d)
+	_, err = r.call(ctx, "stop_router_realm", nodeID)
 	switch {
 	case down(err, name):
 		return r.n.memory.stopped(r.id, r.life, nodeID)
@@ -264,6 +268,45 @@ func (r *router) stop(ctx context.Context, nodeID string) error {
 	}
 	return err
 }
+
+// endSessions tells every session of a realm that is about to go down. Without
+// it the node leaves them connected, to nothing. It takes the realm's roles
+// first, so that nobody joins any more. A realm without bridge_meta_api gives no
+// way to its sessions: they find out when they next send something.
+func (r *router) endSessions(ctx context.Context, nodeID string, realm catalog.Dict) {
+	ctx, cancel := context.WithTimeout(ctx, share(ctx, sessionsWait))
+	defer cancel()
+	roles, _ := wamp.AsList(realm["roles"])
+	for _, v := range roles {
+		role, _ := wamp.AsDict(v)
+		// One that cannot be taken only lets somebody join a moment longer.
+		_, _ = r.call(ctx, "stop_router_realm_role", nodeID, role["id"])
+	}
+	meta := "realm." + nodeID + ".root.wamp.session."
+	if !r.n.cfg.Link.Has(ops.WorkerProcedure(r.id, meta+"list")) {
+		return
+	}
+	told := map[any]bool{}
+	for {
+		v, err := r.call(ctx, meta+"list")
+		sessions, _ := wamp.AsList(v)
+		if err != nil || len(sessions) == 0 {
+			return
+		}
+		for _, id := range sessions {
+			if !told[id] {
+				told[id] = true
+				_, _ = r.call(ctx, meta+"kill", id, string(wamp.CloseRealm), "the realm was stopped")
+			}
+		}
+		if !pause(ctx, 10*time.Millisecond) {
+			return // those that do not answer their GOODBYE are cut off
+		}
+	}
+}
+
+// sessionsWait is how long sessions may take to leave a realm that is stopped.
+const sessionsWait = 3 * time.Second
 
 var noRouter = regexp.MustCompile(`^no router started for realm `)
 

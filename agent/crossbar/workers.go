@@ -92,8 +92,17 @@ func (n *Node) start(ctx context.Context, spec ops.WorkerSpec, options map[strin
 		return nil, e
 	case unfinished(err):
 		n.takeBack(spec.ID)
+		return nil, givenUp(err, "worker "+spec.ID)
 	}
 	return nil, err
+}
+
+// givenUp is the error of a start that was not awaited to its end.
+func givenUp(err error, what string) error {
+	if cfcerr.KindOf(err) == cfcerr.Canceled {
+		return cfcerr.New(cfcerr.Canceled, "canceled: the start of %s is taken back", what)
+	}
+	return cfcerr.New(cfcerr.Timeout, "cannot finish in time: %s was not ready before the deadline, its start is taken back", what)
 }
 
 func unfinished(err error) bool {
@@ -125,12 +134,18 @@ func (n *Node) pin(ctx context.Context, id string, cpus any) error {
 	return err
 }
 
-// takeBack ends a worker whose start has failed or was not awaited.
+// takeBack ends a worker whose start has failed or was not awaited. One that
+// the node cannot stop yet, and whose process cannot be seen from here, is
+// stopped as soon as it is ready.
 func (n *Node) takeBack(id string) {
 	n.later(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		if _, err := n.StopWorker(ctx, "", id, true); err != nil && !notThere(err) {
+		_, err := n.StopWorker(ctx, "", id, true)
+		for cfcerr.KindOf(err) == cfcerr.NotRunning && pause(ctx, startPoll) {
+			_, err = n.StopWorker(ctx, "", id, true)
+		}
+		if err != nil && !notThere(err) {
 			n.log.Warn("cannot take back the start of a worker", zap.String("worker", id), zap.Error(err))
 		}
 	})

@@ -2,6 +2,7 @@ package nodelink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -33,7 +34,7 @@ func (r *refusal) Error() string {
 // serve takes one connection from handshake to end.
 func (l *Link) serve(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	s, err := l.login(ctx, conn)
 	l.known(conn)
@@ -150,7 +151,8 @@ func expect[M wamp.Message](sock *socket) (M, error) {
 
 // abort tells the far side why it was refused, and gives the error back.
 func abort(sock *socket, err error) error {
-	if r, ok := err.(*refusal); ok {
+	var r *refusal
+	if errors.As(err, &r) {
 		// The connection is closed next; whether this arrives changes nothing.
 		_ = sock.say(&wamp.Abort{Reason: r.reason, Details: wamp.Dict{"message": r.text}})
 	}

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -56,7 +57,7 @@ func (l *lanes) enter(ctx context.Context, name string) (leave func(), err error
 	if i < 0 { // the turn came in the same moment
 		leave()
 	}
-	if context.Cause(ctx) == context.Canceled {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, cfcerr.New(cfcerr.Canceled, "canceled before it was begun: another change of this %s was under way", name)
 	}
 	return nil, cfcerr.New(cfcerr.Timeout, "cannot finish in time: it was not begun, another change of this %s was under way until the deadline", name)

@@ -274,21 +274,38 @@ func shutdown(r *rig) {
 	r.wait("a node that is down is started by a restart", func() bool { return r.agent.link.Attached().Attached })
 }
 
-// The node's own configuration boots workers; their events come too.
+const ownConfig = `{"version": 2, "workers": [
+  {"type": "router", "id": "own", "realms": [{"id": "realm1", "name": "com.example.own", "roles": [{"name": "anonymous", "permissions": []}]}]},
+  {"type": "guest", "id": "brief", "executable": "true"}]}`
+
+// The node's own configuration boots workers; their events come too, and again
+// when the node comes back from its death.
 func TestWorkersOfTheNodesOwnConfiguration(t *testing.T) {
+	r := newRig(t, configured(ownConfig))
+	defer r.end()
+	up := []string{"on_worker_starting", "on_worker_started"}
+	realmUp := []string{"on_router_realm_starting", "on_router_realm_started"}
+	brief := append(slices.Clone(up), "on_worker_stopped")
+	r.wantEventsWithin(30*time.Second, []string{"brief"}, brief...)
+	r.wantEvents([]string{"own"}, up...)
+	r.wantEvents([]string{"own", "realm1"}, realmUp...)
+	if e := r.agent.events.details("own")[1]; e.details["by"] != nil || e.details["type"] != "router" || e.details["pid"] == nil {
+		t.Errorf("its start says %v", e.details)
+	}
+
+	kill(t, r.agent.sup.Status().PID, syscall.SIGKILL)
+	r.wantEventsWithin(60*time.Second, []string{"brief"}, append(slices.Clone(brief), brief...)...)
+	r.wantEvents([]string{"own"}, append(append(slices.Clone(up), "on_worker_stopped"), up...)...)
+	r.wantEvents([]string{"own", "realm1"}, append(append(slices.Clone(realmUp), "on_router_realm_stopped"), realmUp...)...)
+	if e := r.agent.events.details("own")[2]; e.details["reason"] != "node gone" {
+		t.Errorf("its end says %v", e.details)
+	}
+}
+
+// A node that somebody else has started.
+func TestUnsupervisedNode(t *testing.T) {
 	r := newRig(t, unsupervised)
-	path := filepath.Join(r.dir.Path, "config.json")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	workers := `"workers": [{"type": "router", "id": "own", "realms": [{"id": "realm1", "name": "com.example.own", "roles": [{"name": "anonymous", "permissions": []}]}]},
-	  {"type": "guest", "id": "brief", "executable": "true"}]`
-	b = []byte(replaceOnce(t, string(b), `"workers": []`, workers))
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	node := exec.Command(r.dir.Executable, "edge", "start", "--cbdir", r.dir.Path)
+	node := exec.CommandContext(context.Background(), r.dir.Executable, "edge", "start", "--cbdir", r.dir.Path)
 	out, err := os.Create(filepath.Join(r.dir.Path, "node.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -305,12 +322,9 @@ func TestWorkersOfTheNodesOwnConfiguration(t *testing.T) {
 		_ = syscall.Kill(-node.Process.Pid, syscall.SIGKILL)
 		<-ended
 	}()
-	r.wantEventsWithin(30*time.Second, []string{"own"}, "on_worker_starting", "on_worker_started")
-	r.wantEvents([]string{"own", "realm1"}, "on_router_realm_starting", "on_router_realm_started")
-	r.wantEvents([]string{"brief"}, "on_worker_starting", "on_worker_started", "on_worker_stopped")
-
-	v, err := r.call("node.shutdown", true)
-	r.wantKind(cfcerr.NotSupported, v, err, "a restart without a supervisor")
+	r.wait("the node attaches", func() bool { return r.agent.link.Attached().Attached })
+	r.must("node.start_worker", "c1", "container")
+	r.refused(cfcerr.NotSupported, "node.shutdown", true)
 	r.must("node.shutdown")
 	select {
 	case <-ended:
@@ -318,13 +332,16 @@ func TestWorkersOfTheNodesOwnConfiguration(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("shutdown has returned, and the node's process lives")
 	}
-	r.wantEvents([]string{"own"}, "on_worker_starting", "on_worker_started", "on_worker_stopped")
+	r.wantEvents([]string{"c1"}, "on_worker_starting", "on_worker_started", "on_worker_stopped")
+	if e := r.agent.events.details("c1")[2]; e.details["reason"] != "node shut down" || e.details["by"] != "alice" {
+		t.Errorf("its end says %v", e.details)
+	}
 }
 
 // Starting and stopping leaves nothing behind, and a second supervisor never
 // makes a second node.
 func TestSupervisorLeavesNothingBehind(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, patience(5*time.Second)) // the node would wait for the guest's child for 20 s
 	r.must("node.start_worker", "rtr1", "router")
 	r.must("node.start_worker", "g1", "guest", map[string]any{"executable": "sh", "arguments": []any{"-c", "sleep 601 & sleep 602"}})
 	node := r.agent.sup.Status().PID

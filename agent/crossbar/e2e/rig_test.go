@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +52,8 @@ type rig struct {
 	pubkey    string
 	log       *zap.Logger
 	supervise bool
+	patience  time.Duration
+	node      int // pid of the last node
 
 	agent *agent
 }
@@ -69,6 +72,22 @@ type option func(*rig)
 
 // unsupervised has the test start the node by itself.
 func unsupervised(r *rig) { r.supervise = false }
+
+// configured gives the node a configuration of its own, without the uplink.
+func configured(config string) option {
+	return func(r *rig) {
+		r.t.Helper()
+		if err := os.MkdirAll(r.dir.Path, 0o700); err != nil {
+			r.t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(r.dir.Path, "config.json"), []byte(config), 0o600); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// patience is how long a stop in order may take.
+func patience(d time.Duration) option { return func(r *rig) { r.patience = d } }
 
 func newRig(t *testing.T, options ...option) *rig {
 	t.Helper()
@@ -124,7 +143,7 @@ func (r *rig) startParts(keep bool) {
 	config := crossbar.Config{Link: a.link, StateDir: r.state, Log: r.log.Named("node")}
 	if r.supervise {
 		a.sup, err = crossbar.NewSupervisor(crossbar.SupervisorConfig{Executable: r.dir.Executable, Dir: r.dir.Path, StateDir: r.state,
-			KeepRunning: keep, Log: r.log.Named("supervisor"), BackoffMin: 200 * time.Millisecond})
+			KeepRunning: keep, StopTimeout: r.patience, Log: r.log.Named("supervisor"), BackoffMin: 200 * time.Millisecond})
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -171,6 +190,11 @@ func (r *rig) stopParts() {
 	}
 	r.agent.cancel()
 	r.agent.done.Wait()
+	if r.agent.sup != nil {
+		if pid := r.agent.sup.Status().PID; pid != 0 {
+			r.node = pid
+		}
+	}
 	r.agent = nil
 }
 
@@ -181,6 +205,8 @@ func (r *rig) end() {
 	r.startParts(false)
 	r.wait("the node is adopted", func() bool { return r.agent.sup.Status().State == "running" })
 	r.stopParts()
+	// An adopted node is still a child of this process, which has forgotten it.
+	_, _ = syscall.Wait4(r.node, nil, syscall.WNOHANG, nil)
 }
 
 func (r *rig) wait(what string, ok func() bool) {

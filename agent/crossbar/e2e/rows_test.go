@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -72,14 +71,6 @@ func (r *rig) wantEventsWithin(d time.Duration, ids []string, names ...string) {
 			r.t.Fatalf("the events of %v are %v, expected %v", ids, got, names)
 		}
 	}
-}
-
-func replaceOnce(t *testing.T, s, old, new string) string {
-	t.Helper()
-	if strings.Count(s, old) != 1 {
-		t.Fatalf("%q is not there once in %s", old, s)
-	}
-	return strings.Replace(s, old, new, 1)
 }
 
 var realm1 = map[string]any{"name": "com.example.one", "roles": []any{

@@ -49,8 +49,7 @@ type Node struct {
 	fail    map[string]wamp.Error
 	calls   map[string]int
 	bad     error
-	life    context.Context // of the session; nexus gives handlers none
-	leave   context.CancelFunc
+	leaving chan struct{} // closed when the session ends; nexus does not tell handlers
 }
 
 // Worker is one of its workers.
@@ -61,6 +60,7 @@ type Worker struct {
 	CPUs             wamp.List
 
 	realms map[string]*realm
+	extra  []string // procedures of its realms
 }
 
 // handler carries out a procedure; ctx ends with the session.
@@ -70,6 +70,9 @@ type realm struct {
 	config wamp.Dict
 	roles  map[string]wamp.Dict
 	down   bool
+
+	sessions wamp.List
+	cutOff   int
 }
 
 // Join attaches a node and returns when it is ready.
@@ -108,7 +111,7 @@ func (n *Node) Join(ctx context.Context) error {
 	id, _ := wamp.AsString(cl.RealmDetails()["authid"])
 	n.mu.Lock()
 	n.client, n.prefix = cl, "crossbarfabriccenter.node."+id+"."
-	n.life, n.leave = context.WithCancel(ctx)
+	n.leaving = make(chan struct{})
 	workers := slices.Collect(maps.Values(n.workers))
 	n.mu.Unlock()
 	n.register("get_status", n.getStatus)
@@ -141,9 +144,13 @@ func (n *Node) Client() *client.Client {
 // Close ends the session in order; calls that hang are answered as canceled.
 func (n *Node) Close() error {
 	n.mu.Lock()
-	cl, leave := n.client, n.leave
+	cl := n.client
+	select {
+	case <-n.leaving:
+	default:
+		close(n.leaving)
+	}
 	n.mu.Unlock()
-	leave()
 	return cl.Close()
 }
 
@@ -201,11 +208,19 @@ func (n *Node) register(name string, f handler) {
 	handle := func(ctx context.Context, i *wamp.Invocation) client.InvokeResult {
 		n.mu.Lock()
 		n.calls[name]++
-		wait, e, life := n.hang[name], n.fail[name], n.life
+		wait, e, leaving := n.hang[name], n.fail[name], n.leaving
 		n.mu.Unlock()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(life, cancel)()
+		answered := make(chan struct{})
+		defer close(answered)
+		go func() {
+			select {
+			case <-leaving:
+				cancel()
+			case <-answered:
+			}
+		}()
 		if wait != nil {
 			select {
 			case <-wait:

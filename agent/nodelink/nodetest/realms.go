@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"time"
@@ -41,22 +42,68 @@ func (r *realm) marshal(id string) wamp.Dict {
 
 func (n *Node) startRealm(w *Worker, i *wamp.Invocation) client.InvokeResult {
 	id, config := arg[string](i, 0), dictArg(i, 1)
+	r, failed := n.newRealm(w, id, config)
+	if r == nil {
+		return failed
+	}
+	if options, _ := wamp.AsDict(config["options"]); options["bridge_meta_api"] == true {
+		n.bridgeMeta(w, id, r)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return value(r.marshal(id))
+}
+
+func (n *Node) newRealm(w *Worker, id string, config wamp.Dict) (*realm, client.InvokeResult) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if w.realms[id] != nil {
-		return fault("crossbar.error.already_running", "Could not start realm: a realm with ID '%s' is already running (or starting)", id)
+		return nil, fault("crossbar.error.already_running", "Could not start realm: a realm with ID '%s' is already running (or starting)", id)
 	}
 	name, ok := config["name"].(string)
 	if !ok {
-		return broken("name")
+		return nil, broken("name")
 	}
-	r := &realm{config: config, roles: map[string]wamp.Dict{}}
+	r := &realm{config: config, roles: map[string]wamp.Dict{}, sessions: wamp.List{uint64(11), uint64(12)}}
 	w.realms[id] = r
 	if name == "halfway" { // fails after it is listed
 		r.down = true
-		return broken("cannot start router")
+		return nil, broken("cannot start router")
 	}
-	return value(r.marshal(id))
+	return r, client.InvokeResult{}
+}
+
+// bridgeMeta registers the part of a realm's meta API that matters here. Two
+// sessions have joined it.
+func (n *Node) bridgeMeta(w *Worker, id string, r *realm) {
+	prefix := "worker." + w.ID + ".realm." + id + ".root.wamp.session."
+	list := func(context.Context, *wamp.Invocation) client.InvokeResult {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return value(slices.Clone(r.sessions))
+	}
+	kill := func(_ context.Context, i *wamp.Invocation) client.InvokeResult {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		r.sessions = slices.DeleteFunc(r.sessions, func(s any) bool { return s == i.Arguments[0] })
+		return value(nil)
+	}
+	n.register(prefix+"list", list)
+	n.register(prefix+"kill", kill)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w.extra = append(w.extra, prefix+"list", prefix+"kill")
+}
+
+func (n *Node) stopRole(w *Worker, i *wamp.Invocation) client.InvokeResult {
+	id, rid := arg[string](i, 0), arg[string](i, 1)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r := w.realms[id]; r == nil || r.roles[rid] == nil {
+		return fault("crossbar.error.no_such_object", "No role with ID '%s' on realm '%s'", rid, id)
+	}
+	delete(w.realms[id].roles, rid)
+	return value(wamp.Dict{"id": rid})
 }
 
 func (n *Node) stopRealm(w *Worker, i *wamp.Invocation) client.InvokeResult {
@@ -72,6 +119,7 @@ func (n *Node) stopRealm(w *Worker, i *wamp.Invocation) client.InvokeResult {
 		return broken("no router started for realm %q", name)
 	}
 	r.down = true // and stays listed for ever
+	r.cutOff = len(r.sessions)
 	return broken("%s", name)
 }
 
@@ -92,6 +140,17 @@ func (n *Node) startRole(w *Worker, i *wamp.Invocation) client.InvokeResult {
 	}
 	r.roles[rid] = config
 	return value(wamp.Dict{"id": rid, "config": config})
+}
+
+// CutOff is how many sessions were left connected to a realm that is down.
+func (n *Node) CutOff(worker string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	cut := 0
+	for _, r := range n.workers[worker].realms {
+		cut += r.cutOff
+	}
+	return cut
 }
 
 // Running are the names of the realms of a worker that really run.

@@ -119,6 +119,7 @@ func (n *Node) procedures(w *Worker) map[string]func(context.Context, *wamp.Invo
 			"get_router_realm":        func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.getRealm(w, i) },
 			"start_router_realm":      func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.startRealm(w, i) },
 			"stop_router_realm":       func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.stopRealm(w, i) },
+			"stop_router_realm_role":  func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.stopRole(w, i) },
 			"start_router_realm_role": func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.startRole(w, i) },
 		})
 	}
@@ -160,8 +161,14 @@ func (n *Node) remove(id string) {
 	if w == nil || w.Status != "started" {
 		return
 	}
+	n.mu.Lock()
+	names := slices.Clone(w.extra)
+	n.mu.Unlock()
 	for name := range n.procedures(w) {
-		if err := n.Client().Unregister(n.prefix + "worker." + id + "." + name); err != nil {
+		names = append(names, "worker."+id+"."+name)
+	}
+	for _, name := range names {
+		if err := n.Client().Unregister(n.prefix + name); err != nil {
 			n.note(err)
 		}
 	}
