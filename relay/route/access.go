@@ -76,11 +76,11 @@ func (s *session) procedure(uri wamp.URI) (op *catalog.Op, key string, err error
 	switch s.kind {
 	case user:
 		op, known = s.hub.index.Users(name)
-	case member_:
+	case member:
 		op, known = s.hub.index.Management(name)
 	}
 	switch {
-	case known && s.kind == member_ && !op.Access.Allows(s.caller.Role):
+	case known && s.kind == member && !op.Access.Allows(s.caller.Role):
 		return nil, "", cfcerr.New(cfcerr.NotAuthorized, "cannot call %s: it needs the right to %s, and you are %s", name, op.Access, s.caller.Role)
 	case known && op.Realm == catalog.Remote:
 		return op, op.Key(), nil
@@ -90,7 +90,7 @@ func (s *session) procedure(uri wamp.URI) (op *catalog.Op, key string, err error
 		return nil, "", errNotAuthorized
 	}
 	// A newer agent may know what this relay does not; owners may try.
-	if key, ok := catalog.RemoteKey(name); ok && s.kind == member_ && s.caller.Role == wire.Owner && forwardable(uri, key) {
+	if key, ok := catalog.RemoteKey(name); ok && s.kind == member && s.caller.Role == wire.Owner && forwardable(uri, key) {
 		return nil, key, nil
 	}
 	return nil, "", cfcerr.New(cfcerr.NoSuchProcedure, "cannot call %s: no such procedure", name)
@@ -181,5 +181,5 @@ func (a *session) invoke(c *call, via *session, m *peer.Invocation) (known bool,
 	a.invocations[c.invocation] = c
 	a.hub.wheel.add(c, c.started.Add(c.limit))
 	m.Request, m.Registration = c.invocation, a.registered
-	return true, a.conn.WriteFor(via.conn, m)
+	return true, via.conn.Batch().Write(a.conn, m)
 }

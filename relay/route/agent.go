@@ -66,7 +66,7 @@ func option(d wamp.Dict, name, byDefault string) (string, bool) {
 }
 
 // publish is PUBLISH: an agent's events, with its own node first.
-func (s *session) publish(m *wamp.Publish) wamp.Message {
+func (s *session) publish(m *wamp.Publish) {
 	ack, _ := m.Options[wamp.OptAcknowledge].(bool)
 	e, err := s.publication(m)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *session) publish(m *wamp.Publish) wamp.Message {
 				zap.String("authid", s.id.AuthID), zap.String("topic", string(m.Topic)))
 			s.end(cfcerr.NotAuthorized.URI(), "too many publications that are not allowed", "refused-publications")
 		}
-		return nil
+		return
 	}
 	details, _ := wamp.AsDict(m.Arguments[len(m.Arguments)-1])
 	switch e {
@@ -87,12 +87,10 @@ func (s *session) publish(m *wamp.Publish) wamp.Message {
 	case catalog.OnNodeDetached:
 		s.node.attached(s.hub, s, false, details)
 	}
-	m.Options = wamp.Dict{}
+	id := s.realm.broker.publish(s.conn.Batch(), e, m.Arguments)
 	if ack {
-		m.Options[wamp.OptAcknowledge] = true
+		s.answer(&wamp.Published{Request: m.Request, Publication: id})
 	}
-	s.realm.publishAlias(e, m.Arguments)
-	return m
 }
 
 // publication is the event that the session publishes, if it may.

@@ -62,15 +62,10 @@ func (h *Hub) attach(ctx context.Context, c *peer.Conn, id Identity) error {
 		}
 	}
 	s.count()
-	c.OnEnd(func(reason string) { s.detach(reason) })
-	c.HandleOut(s.outbound)
+	c.OnEnd(s.detach)
 	c.Welcomed()
 	c.HandleRaw(s.receive)
-	if err := h.router.AttachClient(&member{s: s}, nil); err != nil {
-		s.detach(peer.ReasonClosed)
-		h.log.Debug("router took no session", zap.Error(err)) // the realm went away meanwhile
-		return refusedRealm(id.Realm)
-	}
+	_ = c.Write(s.welcome()) // should it be closed already, OnEnd knows
 	h.log.Info("session joined", zap.String("realm", id.Realm), zap.String("authid", id.AuthID), zap.String("authrole", id.Role),
 		zap.Uint64("session", uint64(s.sid)), zap.String("address", id.Address))
 	return nil

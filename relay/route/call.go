@@ -160,7 +160,7 @@ func (s *session) yield(y *peer.Yield) {
 	out := peer.Result{Request: c.request, Progress: y.Progress, Payload: y.Payload}
 	if y.Progress {
 		if c.progress {
-			_ = c.caller.conn.WriteFor(s.conn, &out)
+			_ = s.conn.Batch().Write(c.caller.conn, &out)
 		}
 		return
 	}
@@ -191,11 +191,11 @@ func (s *session) failed(e *peer.Error) {
 // deliver writes the answer of a call that is over. An answer that the
 // caller's serializer cannot express is still an answer.
 func (c *call) deliver(s *session, m wamp.Message) {
-	err := c.caller.conn.WriteFor(s.conn, m)
+	err := s.conn.Batch().Write(c.caller.conn, m)
 	if err == nil || err == peer.ErrClosed || err == peer.ErrSlow {
 		return
 	}
 	e := cfcerr.New(cfcerr.NotSupported, "cannot carry the answer of node %s to this client: %v", s.id.AuthID, err).
 		With("node_id", s.id.AuthID).With("reason", "serializer")
-	_ = c.caller.conn.WriteFor(s.conn, e.Wamp(wamp.CALL, c.request))
+	_ = s.conn.Batch().Write(c.caller.conn, e.Wamp(wamp.CALL, c.request))
 }

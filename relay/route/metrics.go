@@ -6,7 +6,6 @@ import (
 
 	"fabric.center/cfc/shared/cfcerr"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 )
 
 // metrics of a hub. Labels have few values, never names of users or nodes.
@@ -17,7 +16,6 @@ type metrics struct {
 	calls     *prometheus.CounterVec // outcome
 	inFlight  prometheus.Gauge
 	refused   prometheus.Counter
-	lost      prometheus.Counter
 	seconds   prometheus.Histogram
 	outcomeOK prometheus.Counter
 }
@@ -34,8 +32,6 @@ func newMetrics() *metrics {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Name: "calls_in_flight", Help: "Calls that wait for their answer."}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "publications_refused_total",
 			Help: "PUBLISHes that were not allowed."}),
-		lost: prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "messages_lost_total",
-			Help: "Messages that the broker dropped because a session's queue was full."}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Name: "call_seconds", Help: "From CALL to its last answer.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}}),
 	}
@@ -46,7 +42,7 @@ func newMetrics() *metrics {
 // Collectors are the hub's metrics, to be registered once.
 func (h *Hub) Collectors() []prometheus.Collector {
 	m := h.met
-	return []prometheus.Collector{m.sessions, m.dropped, m.online, m.calls, m.inFlight, m.refused, m.lost, m.seconds}
+	return []prometheus.Collector{m.sessions, m.dropped, m.online, m.calls, m.inFlight, m.refused, m.seconds}
 }
 
 func (m *metrics) joined(k kind) { m.sessions.WithLabelValues(kindNames[k]).Inc() }
@@ -84,22 +80,4 @@ func (m *metrics) outcome(uri string) {
 		label = "node_error"
 	}
 	m.calls.WithLabelValues(label).Inc()
-}
-
-// routerLog takes what nexus logs: losses are counted, the rest is for debugging.
-type routerLog struct {
-	log *zap.Logger
-	met *metrics
-}
-
-// Print, Println and Printf make it nexus' logger.
-func (l *routerLog) Print(v ...any)   { l.log.Sugar().Debug(v...) }
-func (l *routerLog) Println(v ...any) { l.log.Sugar().Debugln(v...) }
-func (l *routerLog) Printf(format string, v ...any) {
-	if strings.HasPrefix(format, "!!! Dropped") {
-		l.met.lost.Inc()
-		l.log.Sugar().Warnf(format, v...)
-		return
-	}
-	l.log.Sugar().Debugf(format, v...)
 }

@@ -1,35 +1,31 @@
 package route
 
 import (
-	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
-	"github.com/gammazero/nexus/v3/router"
-	"github.com/gammazero/nexus/v3/router/auth"
-	"github.com/gammazero/nexus/v3/transport"
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
-// realm is one realm of the router, with its nodes and sessions.
+// realm is one realm, with its nodes, sessions and subscriptions.
 type realm struct {
-	name string
-	own  wamp.Peer     // the relay's own session, which publishes
-	gone chan struct{} // closed when the realm ends
+	name   string
+	broker *broker
 
 	mu       sync.RWMutex
 	closed   bool
 	nodes    map[string]*node // by id
 	byOID    map[string]*node
 	sessions map[*session]struct{}
+}
 
-	aliases atomic.Int32 // subscriptions under Crossbar.io's prefix
+func newRealm(name string) *realm {
+	return &realm{name: name, broker: newBroker(), nodes: map[string]*node{}, byOID: map[string]*node{}, sessions: map[*session]struct{}{}}
 }
 
 // node is a paired node.
@@ -54,32 +50,8 @@ func (h *Hub) AddRealm(name string) error {
 	if h.stopping {
 		return errStopping
 	}
-	err := h.router.AddRealm(&router.RealmConfig{URI: wamp.URI(name), Authenticators: []auth.Authenticator{verified{}}})
-	if err != nil {
-		return fmt.Errorf("cannot start realm %s: %w", name, err)
-	}
-	r := &realm{name: name, gone: make(chan struct{}), nodes: map[string]*node{}, byOID: map[string]*node{}, sessions: map[*session]struct{}{}}
-	if r.own, err = join(h.router, name); err != nil {
-		h.router.RemoveRealm(wamp.URI(name))
-		return fmt.Errorf("cannot start realm %s: %w", name, err)
-	}
-	h.realms[name] = r
+	h.realms[name] = newRealm(name)
 	return nil
-}
-
-// join is a session of the relay itself.
-func join(r router.Router, realm string) (wamp.Peer, error) {
-	own, far := transport.LinkedPeers()
-	attached := make(chan error, 1)
-	go func() { attached <- r.Attach(far) }()
-	own.Send() <- &wamp.Hello{Realm: wamp.URI(realm), Details: wamp.Dict{"roles": wamp.Dict{wamp.RolePublisher: wamp.Dict{}}}}
-	if err := <-attached; err != nil {
-		return nil, err
-	}
-	if m := <-own.Recv(); m.MessageType() != wamp.WELCOME {
-		return nil, fmt.Errorf("its router answered %s", m.MessageType())
-	}
-	return own, nil
 }
 
 // RemoveRealm ends a realm, its sessions with GOODBYE reason.
@@ -101,8 +73,6 @@ func (h *Hub) RemoveRealm(name, reason string) {
 	for _, s := range all {
 		s.end(reason, "the realm is no more", peer.ReasonClosed)
 	}
-	close(r.gone)
-	h.router.RemoveRealm(wamp.URI(name))
 }
 
 // AddNode makes a paired node known, offline as it was last seen. A node that
@@ -211,21 +181,9 @@ func (h *Hub) Publish(realmName string, e *catalog.Event, nodeID string, details
 	for k, v := range details {
 		d[k] = v
 	}
-	r.publish(e.URI(), wamp.List{nodeID, d})
-	r.publishAlias(e, wamp.List{nodeID, d})
-}
-
-func (r *realm) publish(topic string, args wamp.List) {
-	select {
-	case r.own.Send() <- &wamp.Publish{Request: 1, Options: wamp.Dict{}, Topic: wamp.URI(topic), Arguments: args}:
-	case <-r.gone:
-	}
-}
-
-func (r *realm) publishAlias(e *catalog.Event, args wamp.List) {
-	if r.aliases.Load() > 0 {
-		r.publish(e.AliasURI(), args)
-	}
+	var out peer.Batch
+	r.broker.publish(&out, e, wamp.List{nodeID, d})
+	out.Flush()
 }
 
 func (n *node) offline() error {
@@ -233,22 +191,4 @@ func (n *node) offline() error {
 	defer n.mu.Unlock()
 	return cfcerr.New(cfcerr.NodeOffline, "cannot reach node %s: its agent is not connected (%s)", n.id, n.presence.Reason).
 		With("node_id", n.id).With("since", wire.OptionalTime(n.presence.Since)).With("reason", n.presence.Reason)
-}
-
-// verified is nexus' view of a session whose log-in is over.
-type verified struct{}
-
-const methodVerified = "cfc"
-
-// AuthMethod is how the HELLO that nexus sees asks for it.
-func (verified) AuthMethod() string { return methodVerified }
-
-// Authenticate takes the identity of the peer.
-func (verified) Authenticate(sid wamp.ID, _ wamp.Dict, client wamp.Peer) (*wamp.Welcome, error) {
-	m, ok := client.(*member)
-	if !ok {
-		return nil, errors.New("only sessions of the hub may join")
-	}
-	m.s.established(sid)
-	return &wamp.Welcome{Details: wamp.Dict{"authid": m.s.id.AuthID, "authrole": m.s.id.Role, "authprovider": wire.AuthProvider}}, nil
 }

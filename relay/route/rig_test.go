@@ -147,9 +147,9 @@ func (r *rig) online(node string, want bool) {
 
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("no %s within 5 s", what)
+			r.t.Fatalf("no %s within 20 s", what)
 		}
 	}
 }

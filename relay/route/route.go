@@ -9,10 +9,13 @@
 // registration cfc.node.<node_id>, the operation in args[0]; the YIELD or ERROR
 // goes straight back to the caller's. Payloads stay as they came where both
 // sides speak the same serializer. A CALL of a row of the relay itself runs its
-// handler. SUBSCRIBE, UNSUBSCRIBE, PUBLISH and GOODBYE go on to nexus, which is
-// broker and keeper of the sessions; its dealer is not used, for it has one
-// goroutine for a whole realm, and a caller that stops reading holds up an
-// agent there.
+// handler. Events go to all that have subscribed, encoded once.
+//
+// nexus' router is not behind this. Its dealer has one goroutine for a whole
+// realm, lets a caller that stops reading hold up an agent, and drops what does
+// not fit a queue; its broker shares the details of an event between sessions
+// that encode them while it still writes to them. What is left without these
+// two, WELCOME and GOODBYE, is simpler here.
 //
 // No call hangs: one wheel keeps all deadlines, CANCEL is answered at once, the
 // end of a caller is told to the agent, the end of an agent to its callers.
@@ -30,7 +33,6 @@ import (
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
-	"github.com/gammazero/nexus/v3/router"
 	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/zap"
 )
@@ -86,7 +88,6 @@ type Hub struct {
 	log    *zap.Logger
 	index  catalog.Index
 	topics topics
-	router router.Router
 	wheel  *wheel
 	met    *metrics
 
@@ -114,13 +115,7 @@ func New(cfg Config) *Hub {
 	cfg.StopTimeout = cmp.Or(cfg.StopTimeout, 5*time.Second)
 	h := &Hub{cfg: cfg, log: cfg.Log, index: catalog.NewIndex(), topics: newTopics(), wheel: newWheel(), met: newMetrics(),
 		started: make(chan struct{}), realms: map[string]*realm{}}
-	var err error
-	if h.router, err = router.NewRouter(&router.Config{}, &routerLog{log: cfg.Log, met: h.met}); err == nil {
-		err = h.AddRealm(wire.UsersRealm)
-	}
-	if err != nil {
-		panic("route: a router without realms cannot be made: " + err.Error())
-	}
+	h.realms[wire.UsersRealm] = newRealm(wire.UsersRealm)
 	return h
 }
 
@@ -147,13 +142,6 @@ func (h *Hub) Run(ctx context.Context) error {
 		close(idle)
 	}()
 	h.stop(deadline.C, idle)
-	h.mu.Lock()
-	for _, r := range h.realms {
-		close(r.gone)
-	}
-	h.realms = map[string]*realm{}
-	h.mu.Unlock()
-	h.router.Close()
 	cancel()
 	wheel.Wait()
 	<-idle

@@ -3,7 +3,6 @@ package route
 import (
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
@@ -17,9 +16,9 @@ import (
 type kind uint8
 
 const (
-	user    kind = iota // of the users realm
-	member_             // of a management realm
-	agent               // of a node
+	user   kind = iota // of the users realm
+	member             // of a management realm
+	agent              // of a node
 )
 
 var kindNames = [...]string{"user", "member", "agent"}
@@ -42,9 +41,7 @@ type session struct {
 	sid    wamp.ID
 	caller catalog.Caller
 
-	// What the reader's goroutine alone touches.
-	refused int
-	aliases aliasSubs
+	refused int // PUBLISHes; of the reader alone
 
 	mu          sync.Mutex
 	ended       bool
@@ -57,7 +54,7 @@ type session struct {
 }
 
 func newSession(h *Hub, r *realm, c *peer.Conn, id Identity) *session {
-	s := &session{hub: h, realm: r, conn: c, id: id, kind: member_}
+	s := &session{hub: h, realm: r, conn: c, id: id, kind: member, sid: wamp.GlobalID()}
 	switch id.Role {
 	case wire.RoleUser:
 		s.kind = user
@@ -68,21 +65,15 @@ func newSession(h *Hub, r *realm, c *peer.Conn, id Identity) *session {
 	if s.kind != agent {
 		s.calls = map[wamp.ID]*call{}
 	}
-	s.aliases.count = &r.aliases
+	s.caller = catalog.Caller{Session: s.sid, AuthID: id.AuthID, Realm: r.name}
+	if s.kind == member {
+		s.caller.Role = wire.Role(id.Role)
+	}
 	return s
 }
 
-// established is called by nexus, before WELCOME goes out.
-func (s *session) established(sid wamp.ID) {
-	s.sid = sid
-	s.caller = catalog.Caller{Session: sid, AuthID: s.id.AuthID, Realm: s.realm.name}
-	if s.kind == member_ {
-		s.caller.Role = wire.Role(s.id.Role)
-	}
-}
-
-// receive is the edge: it sees every message of the session first. What it
-// returns goes on to nexus.
+// receive is the edge: it sees every message of the session, in its reader's
+// goroutine, and leaves nothing for anybody else.
 func (s *session) receive(m wamp.Message) wamp.Message {
 	if s.over() {
 		return nil
@@ -93,53 +84,38 @@ func (s *session) receive(m wamp.Message) wamp.Message {
 	case *wamp.Cancel:
 		s.cancel(m)
 	case *peer.Yield:
-		if s.kind == agent {
-			s.yield(m)
-			return nil
+		if s.kind != agent {
+			s.violation(m)
+			break
 		}
-		return s.violation(m)
+		s.yield(m)
 	case *peer.Error:
-		if s.kind == agent && m.Type == wamp.INVOCATION {
-			s.failed(m)
-			return nil
+		if s.kind != agent || m.Type != wamp.INVOCATION {
+			s.violation(m)
+			break
 		}
-		return s.violation(m)
+		s.failed(m)
 	case *wamp.Register:
 		s.register(m)
 	case *wamp.Unregister:
 		s.unregister(m)
 	case *wamp.Publish:
-		return s.publish(m)
+		s.publish(m)
 	case *wamp.Subscribe:
-		return s.subscribe(m)
+		s.subscribe(m)
 	case *wamp.Unsubscribe:
-		if s.kind != member_ {
-			s.refuse(wamp.UNSUBSCRIBE, m.Request)
-			return nil
-		}
-		s.aliases.unsubscribe(m)
-		return m
+		s.unsubscribe(m)
 	case *wamp.Goodbye:
-		return m
+		s.detach(peer.ReasonClosed)
+		s.conn.Finish(&wamp.Goodbye{Reason: wamp.ErrGoodbyeAndOut, Details: wamp.Dict{}})
 	default:
-		return s.violation(m)
+		s.violation(m)
 	}
 	return nil
 }
 
-// outbound sees what nexus sends.
-func (s *session) outbound(m wamp.Message) wamp.Message {
-	switch m := m.(type) {
-	case *wamp.Welcome:
-		return s.welcome(m)
-	case *wamp.Subscribed, *wamp.Unsubscribed, *wamp.Error:
-		s.aliases.answered(m)
-	}
-	return m
-}
-
-// welcome announces what holds here, which is not all that nexus can do.
-func (s *session) welcome(m *wamp.Welcome) *wamp.Welcome {
+// welcome announces what holds here.
+func (s *session) welcome() *wamp.Welcome {
 	roles := wamp.Dict{"broker": wamp.Dict{"features": wamp.Dict{
 		wamp.FeaturePatternSub: true,
 	}}, "dealer": wamp.Dict{"features": wamp.Dict{
@@ -150,7 +126,7 @@ func (s *session) welcome(m *wamp.Welcome) *wamp.Welcome {
 	if s.id.Extra != nil {
 		d["authextra"] = s.id.Extra
 	}
-	return &wamp.Welcome{ID: m.ID, Details: d}
+	return &wamp.Welcome{ID: s.sid, Details: d}
 }
 
 func (s *session) over() bool {
@@ -160,7 +136,7 @@ func (s *session) over() bool {
 }
 
 // answer writes to the session in the goroutine of its own reader.
-func (s *session) answer(m wamp.Message) { _ = s.conn.WriteFor(s.conn, m) }
+func (s *session) answer(m wamp.Message) { _ = s.conn.Batch().Write(s.conn, m) }
 
 // fail answers a request of the session.
 func (s *session) fail(t wamp.MessageType, request wamp.ID, err error) {
@@ -176,11 +152,10 @@ var errNotAuthorized = cfcerr.New(cfcerr.NotAuthorized, "cannot do this: your ro
 func (s *session) refuse(t wamp.MessageType, request wamp.ID) { s.fail(t, request, errNotAuthorized) }
 
 // violation ends the session: this message has no place here.
-func (s *session) violation(m wamp.Message) wamp.Message {
+func (s *session) violation(m wamp.Message) {
+	s.detach(peer.ReasonViolation)
 	s.conn.Finish(&wamp.Abort{Reason: wamp.ErrProtocolViolation,
 		Details: wamp.Dict{"message": "unexpected " + m.MessageType().String()}})
-	s.detach(peer.ReasonViolation)
-	return nil
 }
 
 // end ends the session with GOODBYE; offline is the reason that its node
@@ -207,7 +182,7 @@ func (s *session) detach(reason string) {
 	s.realm.mu.Lock()
 	delete(s.realm.sessions, s)
 	s.realm.mu.Unlock()
-	s.aliases.drop()
+	s.realm.broker.drop(s)
 	if s.node != nil {
 		s.node.setOffline(s.hub, s, reason, true)
 	}
@@ -223,29 +198,6 @@ func (s *session) detach(reason string) {
 			zap.Uint64("session", uint64(s.sid)), zap.String("reason", reason))
 	}
 }
-
-// member is the session as nexus sees it: a peer whose HELLO is made here.
-type member struct {
-	s     *session
-	asked atomic.Bool
-}
-
-// Recv gives the HELLO first, then what the edge lets through.
-func (m *member) Recv() <-chan wamp.Message {
-	if m.asked.Swap(true) {
-		return m.s.conn.Recv()
-	}
-	roles, _ := wamp.AsDict(m.s.id.Hello["roles"])
-	hello := make(chan wamp.Message, 1)
-	hello <- &wamp.Hello{Realm: wamp.URI(m.s.realm.name),
-		Details: wamp.Dict{"roles": roles, "authmethods": wamp.List{methodVerified}}}
-	return hello
-}
-
-// Send, Close and IsLocal are the connection's.
-func (m *member) Send() chan<- wamp.Message { return m.s.conn.Send() }
-func (m *member) Close()                    { m.s.conn.Close() }
-func (m *member) IsLocal() bool             { return false }
 
 // below reports whether a URI stands under one of the product's prefixes.
 func below(uri string) bool {

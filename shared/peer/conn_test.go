@@ -286,6 +286,48 @@ func TestWhoDoesNotReadIsDropped(t *testing.T) {
 	})
 }
 
+// The side that connected waits for room, instead of dropping its only server.
+func TestClientWaitsForRoom(t *testing.T) {
+	server, cl := pair(t, peer.Options{}, peer.DialOptions{})
+	server.Welcomed()
+	text := strings.Repeat("x", 1<<20)
+	const n = 30
+	go func() {
+		for i := range n {
+			if i%2 == 0 {
+				cl.Send() <- &wamp.Event{Publication: wamp.ID(i), Details: wamp.Dict{}, Arguments: wamp.List{text}}
+			} else if err := cl.Write(&wamp.Event{Publication: wamp.ID(i), Details: wamp.Dict{}, Arguments: wamp.List{text}}); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	time.Sleep(50 * time.Millisecond) // the server is slow to read
+	for range n {
+		if e := wait(t, server.Recv(), "event"); e == nil {
+			t.Fatal("the connection was dropped: " + cl.Reason())
+		}
+	}
+}
+
+func TestPrepared(t *testing.T) {
+	p := peer.Prepare(&wamp.Event{Subscription: 1, Publication: 2, Details: wamp.Dict{}, Arguments: wamp.List{"x", []byte{1}}})
+	var b peer.Batch
+	for _, ser := range []string{"cbor", "msgpack", "json", "cbor", "json"} {
+		server, cl := pair(t, peer.Options{}, peer.DialOptions{Serializer: ser})
+		for range 2 {
+			if err := b.Write(server, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.Flush()
+		for range 2 {
+			if e := wait(t, cl.Recv(), "event").(*wamp.Event); fmt.Sprint(e) != "&{1 2 map[] [x [1]] map[]}" {
+				t.Errorf("%s: %v", ser, e)
+			}
+		}
+	}
+}
+
 // A link that takes little is not one that takes nothing.
 func TestSlowLinkIsNotDead(t *testing.T) {
 	conn, ws := stranger(t, peer.Options{WriteTimeout: 200 * time.Millisecond, PingInterval: 100 * time.Millisecond}, "wamp.2.cbor")

@@ -35,7 +35,7 @@ func (n *netConn) attach(c *Conn) { n.conn.Store(c) }
 // Read is called by the library when its buffer is empty.
 func (n *netConn) Read(b []byte) (int, error) {
 	if c := n.conn.Load(); c != nil {
-		c.flushBatch()
+		c.batch.Flush()
 	}
 	i, err := n.Conn.Read(b)
 	if i > 0 {

@@ -9,7 +9,8 @@
 //
 // Out: a message is encoded at once into one queue per connection, bounded in
 // bytes (4 MiB and one message more). Whoever overruns it, or takes nothing for
-// 10 s, is dropped; so sending never waits for the far side. Frames queued
+// 10 s, is dropped; so a server's sending never waits for a client. (A client
+// waits for room: it has one server, which it cannot do without.) Frames queued
 // meanwhile leave in one write. A goroutine writes only while the kernel takes
 // nothing more at once.
 //
@@ -114,12 +115,13 @@ type Conn struct {
 	hooked   chan struct{} // closed by Handle
 
 	mu      sync.Mutex
+	room    *sync.Cond // of mu: there may be room in the queue
 	out     queue
 	reason  string
 	state   state
 	ended   bool
 	told    bool // the end, to onEnd
-	code    int // of the close frame, when it is not the normal one
+	code    int  // of the close frame, when it is not the normal one
 	onEnd   func(reason string)
 	pings   map[string]chan struct{}
 	pinged  uint64
@@ -135,7 +137,7 @@ type Conn struct {
 
 	// Of the reader alone.
 	raw   rawMessages
-	batch []*Conn // whom it has queued something for
+	batch Batch // whom it has queued something for
 }
 
 type state uint8
@@ -158,6 +160,7 @@ func newConn(ws *websocket.Conn, nc *netConn, f *format, client bool, o Options)
 		hs: make(chan wamp.Message), in: make(chan wamp.Message), send: make(chan wamp.Message, o.Queue),
 		hooked: make(chan struct{}), closing: make(chan struct{}), released: make(chan struct{}),
 		readDone: make(chan struct{}), done: make(chan struct{})}
+	c.room = sync.NewCond(&c.mu)
 	c.welcomed.Store(client)
 	nc.attach(c)
 	ws.SetPongHandler(c.pong)

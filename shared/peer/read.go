@@ -98,7 +98,7 @@ func (c *Conn) deliver(kind int, b []byte) error {
 	if m, err = expanded(m); err != nil {
 		return err
 	}
-	c.flushBatch()
+	c.batch.Flush()
 	select {
 	case to <- m:
 	case <-c.closing:
@@ -137,7 +137,7 @@ func (c *Conn) closeCode() int {
 
 // ends tells everybody who waits for this reader, once.
 func (c *Conn) ends() {
-	c.flushBatch()
+	c.batch.Flush()
 	c.end(ReasonClosed, finishing)
 	c.mu.Lock()
 	told, f, reason := c.told, c.onEnd, c.reason
@@ -148,7 +148,7 @@ func (c *Conn) ends() {
 	}
 	if f != nil {
 		f(reason)
-		c.flushBatch()
+		c.batch.Flush()
 	}
 	close(c.hs)
 	close(c.in)

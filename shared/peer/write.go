@@ -43,8 +43,8 @@ func recycle(b *[]byte) {
 	}
 }
 
-// Write encodes m at once and queues it. It never waits for the far side. An
-// error other than ErrClosed and ErrSlow means that m cannot be encoded, and
+// Write encodes m at once and queues it. The side that was connected to never
+// waits for the far side. An error other than ErrClosed and ErrSlow means that m cannot be encoded, and
 // leaves the connection as it is.
 func (c *Conn) Write(m wamp.Message) error {
 	if err := c.queue(m, open, open); err != nil {
@@ -54,38 +54,48 @@ func (c *Conn) Write(m wamp.Message) error {
 	return nil
 }
 
-// WriteFor is Write on behalf of the reader of via: it may leave until that
-// one has handled all that it has received so far, together with what else it
-// causes to be written. Only for use in the handler of via.
-func (c *Conn) WriteFor(via *Conn, m wamp.Message) error {
+// Batch collects writes to several connections, so that each gets all that is
+// meant for it in one. Who fills it flushes it; the batch of a connection's
+// reader is flushed before that one waits for anything.
+type Batch struct{ conns []*Conn }
+
+// batchSize is how many connections a batch may hold up.
+const batchSize = 64
+
+// Write is Conn.Write, but for the writing itself.
+func (b *Batch) Write(c *Conn, m wamp.Message) error {
 	if err := c.queue(m, open, open); err != nil {
 		return err
 	}
-	if via == nil || len(via.batch) >= 64 {
-		c.flush()
-		return nil
-	}
-	for _, b := range via.batch {
-		if b == c {
+	for _, held := range b.conns {
+		if held == c {
 			return nil
 		}
 	}
-	via.batch = append(via.batch, c)
+	if b.conns = append(b.conns, c); len(b.conns) >= batchSize {
+		b.Flush()
+	}
 	return nil
 }
 
-// flushBatch runs in the reader's goroutine, before it waits for anything.
-func (c *Conn) flushBatch() {
-	for i, p := range c.batch {
-		p.flush()
-		c.batch[i] = nil
+// Flush sends off what was written.
+func (b *Batch) Flush() {
+	for i, c := range b.conns {
+		c.flush()
+		b.conns[i] = nil
 	}
-	c.batch = c.batch[:0]
+	b.conns = b.conns[:0]
 }
+
+// Batch is the batch of the reader of c, for use in its handler only.
+func (c *Conn) Batch() *Batch { return &c.batch }
 
 // queue encodes m into the queue of a connection that is in state upTo at
 // most, and then is in state then at least.
 func (c *Conn) queue(m wamp.Message, upTo, then state) error {
+	if c.client {
+		c.waitForRoom()
+	}
 	buf := buffers.Get().(*[]byte)
 	defer recycle(buf)
 	head, rest, err := c.format.encode((*buf)[:0], m)
@@ -94,6 +104,34 @@ func (c *Conn) queue(m wamp.Message, upTo, then state) error {
 	}
 	*buf = head
 	return c.put(c.opcode(), head, rest, upTo, then)
+}
+
+// waitForRoom is for the side that has connected, and has nobody else to talk
+// to: instead of overrunning its queue it waits until there is room in it, or
+// the connection is dropped because the far side takes nothing.
+func (c *Conn) waitForRoom() {
+	for {
+		c.mu.Lock()
+		full := c.state == open && c.out.taken+c.out.pending() > c.opt.QueueBytes
+		wait := full && c.out.flushing
+		if wait {
+			c.room.Wait()
+		}
+		c.mu.Unlock()
+		switch {
+		case !full:
+			return
+		case !wait:
+			c.flush()
+		}
+	}
+}
+
+func (q *queue) pending() int {
+	if q.pend == nil {
+		return 0
+	}
+	return len(*q.pend)
 }
 
 func (c *Conn) opcode() byte {
@@ -110,11 +148,7 @@ func (c *Conn) put(opcode byte, head []byte, rest tail, upTo, then state) error 
 		c.mu.Unlock()
 		return ErrClosed
 	}
-	queued := c.out.taken
-	if c.out.pend != nil {
-		queued += len(*c.out.pend)
-	}
-	if queued > c.opt.QueueBytes {
+	if c.out.taken+c.out.pending() > c.opt.QueueBytes {
 		c.mu.Unlock()
 		c.drop(ReasonSlow)
 		return ErrSlow
@@ -178,7 +212,7 @@ func (c *Conn) control(frame []byte) {
 	if c.out.pend == nil {
 		c.out.pend = buffers.Get().(*[]byte)
 	}
-	if len(*c.out.pend)+c.out.taken > c.opt.QueueBytes+MaxMessage {
+	if c.out.pending()+c.out.taken > c.opt.QueueBytes+MaxMessage {
 		c.mu.Unlock()
 		c.drop(ReasonSlow)
 		return
@@ -213,6 +247,7 @@ func (c *Conn) take(done *[]byte) *[]byte {
 	if done == nil && c.out.flushing {
 		return nil
 	}
+	c.room.Broadcast()
 	if done != nil {
 		c.out.taken = 0
 		c.life.written++
@@ -248,6 +283,7 @@ func (c *Conn) flushRest(b *[]byte, n int) {
 			c.mu.Lock()
 			c.out.taken -= k
 			c.life.written++
+			c.room.Broadcast()
 			c.mu.Unlock()
 			if err == nil || k > 0 && !isTLS && errors.Is(err, os.ErrDeadlineExceeded) {
 				continue
@@ -339,6 +375,7 @@ func (c *Conn) end(reason string, s state) {
 	if s == dead {
 		c.out.pend = nil
 	}
+	c.room.Broadcast()
 	c.mu.Unlock()
 	if cut {
 		c.cut()
