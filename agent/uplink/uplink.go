@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"sync"
 	"time"
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
-	"fabric.center/cfc/shared/identity"
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -23,24 +21,6 @@ const (
 	registerTimeout = 10 * time.Second
 	maxCalls        = 1024
 )
-
-// Identity is what a paired agent logs in with.
-type Identity struct {
-	URL     string
-	Realm   string
-	NodeID  string // as of the last log-in; the relay's word counts
-	OID     string
-	Key     identity.Key
-	Pin     string
-	CAFile  string
-	Unbound bool
-}
-
-// claim is a first log-in, with its token, and who waits for its outcome.
-type claim struct {
-	token, nodeID string
-	outcome       chan error // holds one
-}
 
 // Handler carries out one operation; key is "area.op".
 type Handler func(ctx context.Context, caller catalog.Caller, key string, args wamp.List, kwargs wamp.Dict) (any, error)
@@ -78,11 +58,12 @@ type link interface {
 
 // Uplink is the session with the relay and its events.
 type Uplink struct {
-	cfg  Config
-	log  *zap.Logger
-	boot string
-	ring *ring
-	wake chan struct{} // holds one: try now
+	cfg   Config
+	log   *zap.Logger
+	boot  string
+	index catalog.Index
+	ring  *ring
+	wake  chan struct{} // holds one: try now
 
 	mu       sync.Mutex
 	identity *Identity
@@ -111,84 +92,8 @@ func New(c Config) *Uplink {
 			return s, nil
 		}
 	}
-	return &Uplink{cfg: c, log: c.Log, boot: uuid.NewString(), ring: newRing(), wake: make(chan struct{}, 1),
+	return &Uplink{cfg: c, log: c.Log, boot: uuid.NewString(), index: catalog.NewIndex(), ring: newRing(), wake: make(chan struct{}, 1),
 		tseq: map[*catalog.Event]uint64{}, status: Status{State: Unpaired, Since: time.Now()}}
-}
-
-// Use makes the uplink log in with id from now on; nil for none. A session of
-// another identity ends, and events that were to go there are forgotten.
-func (u *Uplink) Use(id *Identity) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if id != nil && u.identity != nil && u.claim == nil && id.place() == u.identity.place() {
-		return
-	}
-	u.change(id, nil)
-}
-
-// Claim logs in with a key that the relay does not know yet, or may not: with
-// a one-time token, and the node id that is wished where it leaves that open.
-// When the relay has let the agent in, that session goes on; when it has not,
-// the uplink goes back to the identity that it had.
-func (u *Uplink) Claim(ctx context.Context, id Identity, token, nodeID string) (Identity, error) {
-	c := &claim{token: token, nodeID: nodeID, outcome: make(chan error, 1)}
-	u.mu.Lock()
-	before := u.identity
-	u.change(&id, c)
-	u.mu.Unlock()
-	var err error
-	select {
-	case err = <-c.outcome:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.claim == c {
-		u.claim = nil
-	}
-	if err != nil {
-		u.change(before, nil)
-		return Identity{}, asError(err)
-	}
-	if u.identity == nil {
-		return Identity{}, errors.New("the pairing was given up meanwhile")
-	}
-	return *u.identity, nil
-}
-
-// change is Use, with the lock held.
-func (u *Uplink) change(id *Identity, c *claim) {
-	if id == nil || u.identity == nil || id.OID != u.identity.OID {
-		u.ring.clear()
-	}
-	u.identity, u.claim = id, c
-	if u.abandon != nil {
-		u.abandon()
-	}
-}
-
-// place is what makes an identity another one for the purposes of a session.
-func (id Identity) place() [4]string { return [4]string{id.URL, id.Key.Public(), id.Pin, id.CAFile} }
-
-// NodeID is this node's id in its realm, empty where it is not paired.
-func (u *Uplink) NodeID() string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.identity == nil {
-		return ""
-	}
-	return u.identity.NodeID
-}
-
-// Realm is the management realm, empty where it is not paired.
-func (u *Uplink) Realm() string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.identity == nil {
-		return ""
-	}
-	return u.identity.Realm
 }
 
 // Boot is the id of this run, which every event carries.
@@ -280,17 +185,6 @@ func (u *Uplink) session(ctx context.Context, id Identity, c *claim, wg *sync.Wa
 	return time.Since(began), s.Err()
 }
 
-// tell tells the outcome, the first one alone.
-func (c *claim) tell(err error) {
-	if c == nil {
-		return
-	}
-	select {
-	case c.outcome <- err:
-	default:
-	}
-}
-
 // enter registers the node's procedure and makes the session the live one.
 func (u *Uplink) enter(ctx context.Context, id Identity, s link) error {
 	nodeID, realm := s.AuthID(), s.Realm()
@@ -345,35 +239,6 @@ func (u *Uplink) sessionConfig(id Identity) session.Config {
 	return session.Config{
 		URL: id.URL, Role: wire.RoleNode, Key: id.Key, Pin: id.Pin, CAFile: id.CAFile, Unbound: id.Unbound,
 		Extra: wamp.Dict{"agent": info}, Ping: u.cfg.Ping, MaxInvocations: maxCalls, Log: u.log,
-	}
-}
-
-// Describe is what an agent tells about itself at log-in (authextra "agent").
-func Describe(version, hostname string, started time.Time) wamp.Dict {
-	return wamp.Dict{"version": version, "protocol": wire.Protocol, "os": runtime.GOOS, "arch": runtime.GOARCH,
-		"hostname": hostname, "started": wire.Time(started)}
-}
-
-// handler takes the invocations of one session.
-func (u *Uplink) handler(realm string) session.Handler {
-	return func(ctx context.Context, inv *session.Invocation) (any, error) {
-		if len(inv.Args) == 0 {
-			return nil, cfcerr.Argument("args[0]", "the operation, area.op")
-		}
-		key, ok := wamp.AsString(inv.Args[0])
-		if !ok {
-			return nil, cfcerr.Argument("args[0]", "the operation, area.op")
-		}
-		caller := inv.Caller
-		caller.Realm = realm
-		began := time.Now()
-		v, err := u.cfg.Handler(ctx, caller, key, inv.Args[1:], inv.Kwargs)
-		fields := []zap.Field{zap.String("operation", key), zap.String("caller", caller.AuthID), zap.String("role", string(caller.Role)), zap.Duration("took", time.Since(began))}
-		if err != nil {
-			fields = append(fields, zap.Error(err))
-		}
-		u.log.Debug("call", fields...)
-		return v, err
 	}
 }
 
