@@ -15,7 +15,7 @@
 // waits for WELCOME. Over TLS the answer to a cryptosign challenge is bound to
 // the connection (tls-exporter), so that whoever passes a challenge on from
 // another relay gains nothing; a relay behind a proxy that ends TLS cannot
-// bind, and is accepted only when it is pinned or Config.Unbound says so.
+// bind, and is accepted only when Config.Unbound says so.
 //
 // One goroutine reads; replies go straight to who waits for them. Events are
 // handled one after another, in the order of their arrival, in a goroutine of

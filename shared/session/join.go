@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,6 +29,9 @@ func Join(ctx context.Context, c Config) (*Session, error) {
 	joining, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("no answer within %s", c.Timeout))
 	defer cancel()
 	conn, err := c.dial(joining, u)
+	if untrusted := (x509.UnknownAuthorityError{}); errors.As(err, &untrusted) {
+		return nil, fmt.Errorf("cannot trust relay %s: nobody who is trusted here has signed its certificate; give its pin, or a file with its CA: %w", u.Host, err)
+	}
 	if err != nil {
 		return nil, why(joining, err)
 	}
@@ -184,9 +188,11 @@ func (c Config) answer(m *wamp.Challenge, cs *tls.ConnectionState) (*wamp.Authen
 		if channel = identity.ChannelID(cs); channel == nil {
 			return nil, errors.New("the relay binds its challenge to a TLS connection that this is not")
 		}
-	} else if cs != nil && c.Pin == "" && !c.Unbound {
+	} else if cs != nil && !c.Unbound {
+		// A pin does not help: the relay that it names could pass on the
+		// challenge of another one, having taken the binding out of HELLO.
 		return nil, errors.New("the relay does not bind its challenge to this TLS connection, as it would if TLS 1.3 reached it: " +
-			"if a proxy in front of it ends TLS, pin that proxy's certificate or allow unbound log-ins")
+			"if a proxy in front of it ends TLS, allow unbound log-ins")
 	}
 	challenge, _ := wamp.AsString(m.Extra["challenge"])
 	signature, err := c.Key.Sign(challenge, channel)

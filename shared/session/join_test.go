@@ -193,7 +193,7 @@ func TestTrust(t *testing.T) {
 		want    string // part of the error; empty for none
 	}{
 		"trusted CA": {tls.VersionTLS13, false, func(t *testing.T, f *farEnd, c *Config) { c.CAFile = f.caFile(t) }, ""},
-		"unknown CA": {tls.VersionTLS13, false, nil, "certificate"},
+		"unknown CA": {tls.VersionTLS13, false, nil, "give its pin"},
 		"pin":        {tls.VersionTLS13, false, func(_ *testing.T, f *farEnd, c *Config) { c.Pin = Pin(f.Certificate()) }, ""},
 		"wrong pin":  {tls.VersionTLS13, false, func(_ *testing.T, _ *farEnd, c *Config) { c.Pin = "sha256:" + strings.Repeat("0", 64) }, "not the pinned one"},
 		"wrong pin, right CA": {tls.VersionTLS13, false, func(t *testing.T, f *farEnd, c *Config) {
@@ -201,7 +201,7 @@ func TestTrust(t *testing.T) {
 		}, "not the pinned one"},
 		"no binding":           {tls.VersionTLS13, true, func(t *testing.T, f *farEnd, c *Config) { c.CAFile = f.caFile(t) }, "does not bind"},
 		"no binding, allowed":  {tls.VersionTLS13, true, func(t *testing.T, f *farEnd, c *Config) { c.CAFile, c.Unbound = f.caFile(t), true }, ""},
-		"no binding, pinned":   {tls.VersionTLS13, true, func(_ *testing.T, f *farEnd, c *Config) { c.Pin = Pin(f.Certificate()) }, ""},
+		"no binding, pinned":   {tls.VersionTLS13, true, func(_ *testing.T, f *farEnd, c *Config) { c.Pin = Pin(f.Certificate()) }, "does not bind"},
 		"TLS 1.2 cannot bind":  {tls.VersionTLS12, false, func(t *testing.T, f *farEnd, c *Config) { c.CAFile = f.caFile(t) }, "does not bind"},
 		"CA file is not there": {tls.VersionTLS13, false, func(_ *testing.T, _ *farEnd, c *Config) { c.CAFile = "/nonexistent" }, "/nonexistent"},
 	} {
