@@ -78,6 +78,8 @@ func Run(ctx context.Context, c Config, reload <-chan os.Signal, log *zap.Logger
 	if _, err := sd.SdNotify(false, sd.SdNotifyReady); err != nil {
 		log.Warn("cannot tell the service manager", zap.Error(err))
 	}
+	stopping := context.AfterFunc(ctx, func() { _, _ = sd.SdNotify(false, sd.SdNotifyStopping) })
+	defer stopping()
 	err = runLayers(ctx,
 		[]part{{"uplink", d.uplink.Run}, {"control", server.Run}, {"signals", func(ctx context.Context) error { return d.signals(ctx, reload) }}},
 		[]part{{"node", d.node.Run}},
