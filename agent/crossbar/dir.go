@@ -37,8 +37,8 @@ var configNames = []string{"config.json", "config.yaml"}
 // result is the node's public key in hex.
 func (d Dir) Prepare(ctx context.Context) (pubkey string, err error) {
 	tcp, ok := d.Uplink.(*net.TCPAddr)
-	if !ok {
-		return "", fmt.Errorf("cannot use node directory %s: a stock node dials TCP only, the agent listens on %s", d.Path, d.Uplink)
+	if !ok || tcp.IP.To4() == nil {
+		return "", fmt.Errorf("cannot use node directory %s: a stock node dials TCP over IPv4 only, the agent listens on %s", d.Path, d.Uplink)
 	}
 	if d.WriteConfig {
 		if err := os.MkdirAll(d.Path, 0o700); err != nil {
@@ -88,20 +88,30 @@ func (d Dir) makeKeys(ctx context.Context) error {
 	return nil
 }
 
-// fabric is controller.fabric with the uplink to the agent. Only the url is
-// really used, but the configuration check wants the endpoint too.
-func fabric(a *net.TCPAddr) map[string]any {
-	host := a.IP.String()
-	return map[string]any{
-		"transport": map[string]any{
-			"type": "rawsocket", "url": "rs://" + a.String(), "serializer": "cbor",
-			"endpoint": map[string]any{"type": "tcp", "host": host, "port": a.Port},
-		},
-		"heartbeat": map[string]any{
+// setUplink sets controller.fabric. Of the transport only the url is really
+// used, but the node's check of its configuration wants the endpoint too.
+func setUplink(config map[string]any, a *net.TCPAddr) {
+	fabric := within(within(config, "controller"), "fabric")
+	fabric["transport"] = map[string]any{
+		"type": "rawsocket", "url": "rs://" + a.String(), "serializer": "cbor",
+		"endpoint": map[string]any{"type": "tcp", "host": a.IP.String(), "port": a.Port},
+	}
+	if _, given := fabric["heartbeat"]; !given {
+		fabric["heartbeat"] = map[string]any{
 			"startup_delay": 5, "heartbeat_period": 10, "include_system_stats": true,
 			"send_workers_heartbeats": true, "aggregate_workers_heartbeats": true,
-		},
+		}
 	}
+}
+
+// within is the dict under a key, made where there is none.
+func within(d map[string]any, key string) map[string]any {
+	in, ok := d[key].(map[string]any)
+	if !ok {
+		in = map[string]any{}
+		d[key] = in
+	}
+	return in
 }
 
 func (d Dir) prepareConfig(a *net.TCPAddr) error {
@@ -130,12 +140,7 @@ func (d Dir) prepareConfig(a *net.TCPAddr) error {
 			return err
 		}
 	}
-	controller, _ := config["controller"].(map[string]any)
-	if controller == nil {
-		controller = map[string]any{}
-	}
-	controller["fabric"] = fabric(a)
-	config["controller"] = controller
+	setUplink(config, a)
 	b, err := json.MarshalIndent(config, "", "    ")
 	if err != nil {
 		return err

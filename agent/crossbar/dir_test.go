@@ -41,7 +41,7 @@ func TestPrepareSetsTheUplinkAndNothingElse(t *testing.T) {
 	dir, exe := nodeDir(t)
 	path := filepath.Join(dir, "config.json")
 	old := `{"version": 2, "workers": [{"type": "guest", "id": "big", "executable": "x", "arguments": ["12345678901234567890"]}],
-	  "controller": {"id": "mine", "n": 12345678901234567890, "fabric": {"transport": {"type": "websocket", "url": "ws://elsewhere"}}}}`
+	  "controller": {"id": "mine", "n": 12345678901234567890, "fabric": {"transport": {"type": "websocket", "url": "ws://elsewhere"}, "heartbeat": {"startup_delay": 77}}}}`
 	if err := os.WriteFile(path, []byte(old), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestPrepareSetsTheUplinkAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(path)
-	if err != nil || !strings.Contains(string(b), `"n": 12345678901234567890`) || !strings.Contains(string(b), `"id": "mine"`) || strings.Contains(string(b), "elsewhere") {
+	if err != nil || !strings.Contains(string(b), `"n": 12345678901234567890`) || !strings.Contains(string(b), `"id": "mine"`) || !strings.Contains(string(b), `"startup_delay": 77`) || strings.Contains(string(b), "elsewhere") {
 		t.Errorf("it has become %s, %v", b, err)
 	}
 	if kept, err := os.ReadFile(path + ".before-cfc"); err != nil || string(kept) != old {
@@ -101,6 +101,9 @@ func TestPrepareRefuses(t *testing.T) {
 	dir, exe := nodeDir(t)
 	if _, err := (Dir{Path: dir, Executable: exe, Uplink: &net.UnixAddr{Name: "/x"}}).Prepare(context.Background()); err == nil {
 		t.Error("a stock node dials no Unix socket")
+	}
+	if _, err := (Dir{Path: dir, Executable: exe, Uplink: &net.TCPAddr{IP: net.IPv6loopback, Port: 1}}).Prepare(context.Background()); err == nil {
+		t.Error("a stock node dials IPv4 only")
 	}
 	if _, err := (Dir{Path: dir, Executable: exe, Uplink: uplink}).Prepare(context.Background()); err == nil {
 		t.Error("without a configuration, and none may be written")

@@ -52,10 +52,11 @@ type Node struct {
 	mu       sync.Mutex
 	ready    bool
 	info     nodelink.NodeInfo
-	process  host.Process // of the controller; zero where it cannot be told
-	appeared []ops.Worker // said to have started, since the node was last asked
-	turns    []turn       // attachments and detachments not yet told
-	tails    map[string][]string
+	process  host.Process        // of the controller; zero where it cannot be told
+	appeared []ops.Worker        // said to have started, since the node was last asked
+	turns    []turn              // attachments and detachments not yet told
+	tails    map[string][]string // last lines of workers that are starting
+	names    map[realmKey]string
 }
 
 // turn is the node coming or going.
@@ -80,7 +81,7 @@ func New(cfg Config) *Node {
 		cfg.Poll = 2 * time.Second
 	}
 	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
-		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}}
+		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[realmKey]string{}}
 }
 
 // later has f carried out soon, by Watch.

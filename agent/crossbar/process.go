@@ -164,9 +164,29 @@ func (r *running) ended(ctx context.Context) (how string, gone bool) {
 	case pid == 0:
 		return "", false
 	case ws.Signaled():
-		return "killed by " + ws.Signal().String(), true
+		return "killed by " + unix.SignalName(ws.Signal()), true
 	}
 	return fmt.Sprintf("exit code %d", ws.ExitStatus()), true
+}
+
+// lastWords is the last line of the node's log: why it ended soon after it was
+// started.
+func (s *Supervisor) lastWords() string {
+	f, err := os.Open(s.cfg.LogFile)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return ""
+	}
+	b := make([]byte, min(info.Size(), 4096))
+	if _, err := f.ReadAt(b, info.Size()-int64(len(b))); err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return plain(lines[len(lines)-1])
 }
 
 // stop ends the node in order: SIGINT, and after the grace its whole group.

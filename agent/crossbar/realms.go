@@ -7,7 +7,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"fabric.center/cfc/agent/ops"
@@ -18,86 +17,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// router is a router worker as one operation sees it.
-type router struct {
-	n    *Node
-	id   string
-	life life     // the process that the memory is of
-	ids  []string // the realm ids that the node lists, the dead among them
-}
-
-func (n *Node) router(ctx context.Context, worker string) (*router, error) {
-	w, err := n.Worker(ctx, worker)
-	if err != nil {
-		return nil, err
-	}
-	r := &router{n: n, id: worker, life: life{PID: w.PID, Created: w.Created}}
-	v, err := r.call(ctx, "get_router_realms")
-	if err != nil {
-		return nil, err
-	}
-	r.ids, err = stringList("get_router_realms", v)
-	return r, err
-}
-
-func (r *router) call(ctx context.Context, procedure string, args ...any) (any, error) {
-	return r.n.call(ctx, quick, ops.WorkerProcedure(r.id, procedure), args...)
-}
-
-// get is a realm by the node's id for it, under the id that callers use.
-func (r *router) get(ctx context.Context, nodeID string) (catalog.Dict, error) {
-	v, err := r.call(ctx, "get_router_realm", nodeID)
-	if err != nil {
-		return nil, err
-	}
-	d, ok := wamp.AsDict(v)
-	if !ok {
-		return nil, cfcerr.New(cfcerr.NotSupported, "cannot use the node's answer to get_router_realm: it is no dict")
-	}
-	d = wamp.NormalizeDict(d)
-	d["id"] = r.n.memory.public(r.id, r.life, nodeID)
-	return catalog.Dict(d), nil
-}
-
-// living are the node's ids of the realms that run.
-func (r *router) living() []string {
-	return slices.DeleteFunc(slices.Clone(r.ids), func(id string) bool { return r.n.memory.hidden(r.id, r.life, id) })
-}
-
-// find is the node's id of a realm that runs.
-func (r *router) find(public string) (string, error) {
-	nodeID := r.n.memory.node(r.id, r.life, public)
-	if nodeID == "" || !slices.Contains(r.living(), nodeID) {
-		return "", cfcerr.New(cfcerr.NoSuchObject, "cannot find realm %s: worker %s has no such realm", public, r.id).With("worker_id", r.id).With("realm_id", public)
-	}
-	return nodeID, nil
-}
-
 // Realms implements ops.Node.
 func (n *Node) Realms(ctx context.Context, worker string) ([]ops.Realm, error) {
 	r, err := n.router(ctx, worker)
 	if err != nil {
 		return nil, err
 	}
-	var realms []ops.Realm
-	for _, id := range r.living() {
-		d, err := r.get(ctx, id)
-		if cfcerr.KindOf(err) == cfcerr.NoSuchObject {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		realms = append(realms, ops.Realm{ID: fmt.Sprint(d["id"]), Name: nameOf(d)})
-	}
-	slices.SortFunc(realms, func(a, b ops.Realm) int { return strings.Compare(a.ID, b.ID) })
-	return realms, nil
-}
-
-func nameOf(realm catalog.Dict) string {
-	config, _ := wamp.AsDict(realm["config"])
-	name, _ := wamp.AsString(config["name"])
-	return name
+	return r.realms(ctx)
 }
 
 // Realm implements ops.Node.
@@ -216,14 +142,6 @@ func (r *router) takeBack(ctx context.Context, public, nodeID string, cause erro
 	r.n.wake()
 }
 
-func (r *router) refresh(ctx context.Context) error {
-	v, err := r.call(ctx, "get_router_realms")
-	if err == nil {
-		r.ids, err = stringList("get_router_realms", v)
-	}
-	return err
-}
-
 // StopRealm implements ops.Node.
 func (n *Node) StopRealm(ctx context.Context, by, worker, id string) (catalog.Dict, error) {
 	r, err := n.router(ctx, worker)
@@ -258,6 +176,7 @@ func (r *router) stop(ctx context.Context, nodeID string) error {
 	}
 	name := nameOf(d)
 	_, err = r.call(ctx, "stop_router_realm", nodeID)
+	r.forgetName(nodeID)
 	switch {
 	case down(err, name):
 		return r.n.memory.stopped(r.id, r.life, nodeID)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 
 // processPoll is how soon the end of the node's process is noticed.
 const processPoll = 100 * time.Millisecond
+
+// soon is how quickly a node ends that cannot run at all.
+const soon = 10 * time.Second
 
 // SupervisorConfig is what a Supervisor needs. Zero values take the defaults.
 type SupervisorConfig struct {
@@ -146,8 +150,11 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	for n := 0; ; n++ {
 		if node != nil {
 			if how, gone := node.ended(life); gone {
-				if time.Since(node.since) > s.cfg.BackoffMax {
+				switch ran := time.Since(node.since); {
+				case ran > s.cfg.BackoffMax:
 					backoff = s.cfg.BackoffMin
+				case ran < soon:
+					how = strings.TrimSuffix(how+": "+s.lastWords(), ": ")
 				}
 				s.log.Warn("node ended", zap.String("how", how), zap.Duration("restart_in", backoff))
 				s.sweep(life, node)

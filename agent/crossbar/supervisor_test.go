@@ -157,14 +157,16 @@ func TestSupervisorStartsAgain(t *testing.T) {
 	v.until("it was started again", func() bool { return v.Status().Restarts == 1 })
 	v.gone(p) // its child too
 	second := v.node()
-	if st := v.Status(); second.PID == p.PID || st.LastEnd != "killed by killed" && !strings.HasPrefix(st.LastEnd, "killed by") {
+	if st := v.Status(); second.PID == p.PID || !strings.HasPrefix(st.LastEnd, "killed by SIGKILL") {
 		t.Errorf("its status is %+v", st)
 	}
 	touch(t, dir, "crash")
 	if err := syscall.Kill(second.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	v.until("it has crashed some times", func() bool { return strings.Contains(v.Status().LastEnd, "exit code 3") && v.Status().Restarts >= 3 })
+	v.until("it has crashed some times", func() bool {
+		return strings.HasPrefix(v.Status().LastEnd, "exit code 3: started with") && v.Status().Restarts >= 3
+	})
 	if err := os.Remove(filepath.Join(dir, "crash")); err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +274,7 @@ func TestShutdownAndRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.gone(p)
-	if st := v.Status(); st.State != "stopped" || st.LastEnd != "exit code 0" {
+	if st := v.Status(); st.State != "stopped" || st.LastEnd != "exit code 0" || st.PID != 0 {
 		t.Errorf("its status is %+v", st)
 	}
 	if err := v.Shutdown(ctx, false); cfcerr.KindOf(err) != cfcerr.NotRunning {

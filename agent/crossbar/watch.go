@@ -147,6 +147,7 @@ func (n *Node) look(ctx context.Context, changes ops.Changes) {
 	changes.Seen(mark, all, appeared)
 	n.finishStops(ctx, all)
 	n.memory.keepOnly(remembered, all)
+	n.keepNames(all)
 }
 
 func (n *Node) all(ctx context.Context) ([]ops.Worker, error) {
@@ -164,7 +165,7 @@ func (n *Node) all(ctx context.Context) ([]ops.Worker, error) {
 			return nil, err
 		}
 		if w.Ready && w.Type == "router" {
-			w.Realms, err = n.Realms(ctx, id)
+			w.Realms, err = n.realmsOf(ctx, w)
 			if gone := cfcerr.KindOf(err); gone == cfcerr.NoSuchProcedure || gone == cfcerr.ConnectionLost {
 				w.Ready = false // it is about to vanish from the list
 			} else if err != nil {
@@ -174,6 +175,14 @@ func (n *Node) all(ctx context.Context) ([]ops.Worker, error) {
 		workers = append(workers, w)
 	}
 	return workers, nil
+}
+
+func (n *Node) realmsOf(ctx context.Context, w ops.Worker) ([]ops.Realm, error) {
+	r, err := n.routerOf(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	return r.realms(ctx)
 }
 
 // Workers implements ops.Node.

@@ -168,6 +168,21 @@ func TestRolesDecide(t *testing.T) {
 	}
 }
 
+func TestEveryRemoteRowIsCarriedOut(t *testing.T) {
+	r := newRig(t)
+	for _, op := range catalog.All() {
+		if op.Realm != catalog.Remote {
+			continue
+		}
+		for _, name := range append([]string{op.Name}, op.Aliases...) {
+			_, err := r.within(2*time.Second, wire.Owner, op.Area+"."+name, "x", "superfluous", 1, 2, 3, 4, 5, 6, 7, 8, 9)
+			if k := cfcerr.KindOf(err); k != cfcerr.InvalidArgument {
+				t.Errorf("%s.%s with wrong arguments gives %v", op.Area, name, err)
+			}
+		}
+	}
+}
+
 type deny struct{ key string }
 
 func (d deny) Allow(op *catalog.Op, c catalog.Caller, _ wamp.List, _ wamp.Dict) error {
@@ -409,7 +424,8 @@ func TestEventsOfOperations(t *testing.T) {
 	r.must("router.stop_router_realm", "w", "x")
 	r.refused(cfcerr.InvalidConfiguration, "router.start_router_realm", "w", "y", map[string]any{"name": "halfway"})
 	r.must("node.stop_worker", "w")
-	time.Sleep(150 * time.Millisecond) // let the node be asked some more times: nothing may follow
+	asked := r.node.Calls("get_workers")
+	r.until("the node was asked some more times", func() bool { return r.node.Calls("get_workers") > asked+3 }) // and nothing may follow
 	want := []string{"on_node_attached", "on_worker_starting w", "on_worker_started w",
 		"on_router_realm_starting w x", "on_router_realm_started w x", "on_router_realm_stopping w x", "on_router_realm_stopped w x",
 		"on_router_realm_starting w y", "on_router_realm_stopped w y",

@@ -40,9 +40,19 @@ func TestSessionsOfRealms(t *testing.T) {
 		if err := c.Register("com.example.echo", echo, nil); err != nil {
 			t.Errorf("round %d: the role of the configuration has no rights: %v", i, err)
 		}
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
+			<-c.Done()
+			c.Close() // answers the GOODBYE
+		}()
+		began := time.Now()
 		r.must("router.stop_router_realm", "rtr1", "realm1")
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("round %d: the stop took %s", i, d)
+		}
 		select {
-		case <-c.Done():
+		case <-left:
 		case <-time.After(5 * time.Second):
 			t.Errorf("round %d: the realm is stopped, its session goes on", i)
 		}
