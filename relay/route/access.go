@@ -179,7 +179,7 @@ func (a *session) invoke(c *call, via *session, m *peer.Invocation) (known bool,
 	}
 	a.lastInv++
 	a.invocations[c.invocation] = c
-	a.hub.wheel.add(c, c.started.Add(c.limit))
+	a.hub.wheel.add(&c.timer, c, c.started.Add(c.limit))
 	m.Request, m.Registration = c.invocation, a.registered
 	return true, via.conn.Batch().Write(a.conn, m)
 }

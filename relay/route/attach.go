@@ -164,8 +164,8 @@ func duplicate(n *node) error {
 func (n *node) setOnline(h *Hub, s *session) {
 	now := time.Now()
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.agent != s || n.presence.Online {
-		n.mu.Unlock()
 		return
 	}
 	last := n.presence.Node
@@ -175,35 +175,35 @@ func (n *node) setOnline(h *Hub, s *session) {
 			at.Since = wire.OptionalTime(now)
 		}
 	}
-	n.changed(h)
-	n.mu.Unlock()
 	h.met.online.Inc()
-	h.Publish(n.realm.name, catalog.OnNodeOnline, n.id, map[string]any{"time": wire.Time(now), "reason": "", "by": nil})
+	n.changed(h)
+	n.tell(catalog.OnNodeOnline, now, "")
 }
 
 func (n *node) setOffline(h *Hub, s *session, reason string, left bool) {
 	now := time.Now()
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.agent != s {
-		n.mu.Unlock()
 		return
 	}
 	if left {
 		n.agent = nil
 	}
-	was := n.presence.Online
-	if was {
+	if n.presence.Online {
 		n.presence.Online, n.presence.Since, n.presence.Reason = false, now, reason
-		n.changed(h)
-	}
-	n.mu.Unlock()
-	if was {
 		h.met.online.Dec()
-		h.Publish(n.realm.name, catalog.OnNodeOffline, n.id, map[string]any{"time": wire.Time(now), "reason": reason, "by": nil})
+		n.changed(h)
+		n.tell(catalog.OnNodeOffline, now, reason)
 	}
 }
 
-// changed is called with the lock held, so that changes are told in order.
+// changed and tell are called with the lock held, so that all is told in the
+// order in which it happened.
+func (n *node) tell(e *catalog.Event, at time.Time, reason string) {
+	n.realm.tell(e, wamp.List{n.id, wamp.Dict{"time": wire.Time(at), "reason": reason, "by": nil}})
+}
+
 func (n *node) changed(h *Hub) {
 	if h.cfg.OnPresence != nil {
 		h.cfg.OnPresence(n.oid, n.presence)

@@ -63,7 +63,7 @@ func (c *call) take() bool {
 		return false
 	}
 	s := c.caller
-	s.hub.wheel.remove(c)
+	s.hub.wheel.remove(&c.timer)
 	s.mu.Lock()
 	delete(s.calls, c.request)
 	if c.working {

@@ -181,8 +181,12 @@ func (h *Hub) Publish(realmName string, e *catalog.Event, nodeID string, details
 	for k, v := range details {
 		d[k] = v
 	}
+	r.tell(e, wamp.List{nodeID, d})
+}
+
+func (r *realm) tell(e *catalog.Event, args wamp.List) {
 	var out peer.Batch
-	r.broker.publish(&out, e, wamp.List{nodeID, d})
+	r.broker.publish(&out, e, args)
 	out.Flush()
 }
 

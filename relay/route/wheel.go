@@ -23,12 +23,15 @@ const (
 	wheelSlots = 4096 // 41 s; what lies further passes by more than once
 )
 
-// entry is a call's place in the wheel.
+// entry is a place in the wheel.
 type entry struct {
 	prev, next *entry
 	at         int64 // tick
-	call       *call
+	of         expirer
 }
+
+// expirer is what has a deadline.
+type expirer interface{ expire() }
 
 func newWheel() *wheel {
 	w := &wheel{start: time.Now(), wake: make(chan struct{}, 1)}
@@ -39,10 +42,9 @@ func newWheel() *wheel {
 	return w
 }
 
-// add has c expire at the given time.
-func (w *wheel) add(c *call, at time.Time) {
-	e := &c.timer
-	e.call = c
+// add has something expire at the given time.
+func (w *wheel) add(e *entry, of expirer, at time.Time) {
+	e.of = of
 	e.at = int64(at.Sub(w.start)/tick) + 1
 	w.mu.Lock()
 	if e.at <= w.now {
@@ -62,10 +64,10 @@ func (w *wheel) add(c *call, at time.Time) {
 	}
 }
 
-// remove is for a call that ends before its deadline.
-func (w *wheel) remove(c *call) {
+// remove is for what ends before its deadline.
+func (w *wheel) remove(e *entry) {
 	w.mu.Lock()
-	w.unlink(&c.timer)
+	w.unlink(e)
 	w.mu.Unlock()
 }
 
@@ -101,10 +103,10 @@ func (w *wheel) run(ctx context.Context) {
 	}
 }
 
-// turn ends the calls whose time has come and says how many wait.
+// turn ends what has its time come, and says how many wait.
 func (w *wheel) turn(now time.Time) int {
 	to := int64(now.Sub(w.start) / tick)
-	var due []*call
+	var due []expirer
 	w.mu.Lock()
 	if to-w.now >= wheelSlots { // it slept: every slot once is enough
 		w.now = to - wheelSlots
@@ -116,15 +118,15 @@ func (w *wheel) turn(now time.Time) int {
 			next := e.next
 			if e.at <= to {
 				w.unlink(e)
-				due = append(due, e.call)
+				due = append(due, e.of)
 			}
 			e = next
 		}
 	}
 	left := w.count
 	w.mu.Unlock()
-	for _, c := range due {
-		c.expire()
+	for _, of := range due {
+		of.expire()
 	}
 	return left
 }

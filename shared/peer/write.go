@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -19,9 +18,6 @@ const (
 	// after a deadline has passed, so there it is one record.
 	pieceSize    = 64 << 10
 	pieceSizeTLS = 16 << 10
-	// lingerFlush and lingerRead bound an orderly end.
-	lingerFlush = 2 * time.Second
-	lingerRead  = time.Second
 	// keepBuffer is the largest buffer that goes back into the pool.
 	keepBuffer = 64 << 10
 )
@@ -93,9 +89,6 @@ func (c *Conn) Batch() *Batch { return &c.batch }
 // queue encodes m into the queue of a connection that is in state upTo at
 // most, and then is in state then at least.
 func (c *Conn) queue(m wamp.Message, upTo, then state) error {
-	if c.client {
-		c.waitForRoom()
-	}
 	buf := buffers.Get().(*[]byte)
 	defer recycle(buf)
 	head, rest, err := c.format.encode((*buf)[:0], m)
@@ -108,24 +101,21 @@ func (c *Conn) queue(m wamp.Message, upTo, then state) error {
 
 // waitForRoom is for the side that has connected, and has nobody else to talk
 // to: instead of overrunning its queue it waits until there is room in it, or
-// the connection is dropped because the far side takes nothing.
+// the connection is dropped because the far side takes nothing. It is called,
+// and returns, with the lock held.
 func (c *Conn) waitForRoom() {
-	for {
-		c.mu.Lock()
-		full := c.state == open && c.out.taken+c.out.pending() > c.opt.QueueBytes
-		wait := full && c.out.flushing
-		if wait {
+	for c.state == open && c.full() {
+		if c.out.flushing {
 			c.room.Wait()
+			continue
 		}
 		c.mu.Unlock()
-		switch {
-		case !full:
-			return
-		case !wait:
-			c.flush()
-		}
+		c.flush()
+		c.mu.Lock()
 	}
 }
+
+func (c *Conn) full() bool { return c.out.taken+c.out.pending() > c.opt.QueueBytes }
 
 func (q *queue) pending() int {
 	if q.pend == nil {
@@ -144,11 +134,14 @@ func (c *Conn) opcode() byte {
 // put appends one frame.
 func (c *Conn) put(opcode byte, head []byte, rest tail, upTo, then state) error {
 	c.mu.Lock()
+	if c.client {
+		c.waitForRoom()
+	}
 	if c.state > upTo {
 		c.mu.Unlock()
 		return ErrClosed
 	}
-	if c.out.taken+c.out.pending() > c.opt.QueueBytes {
+	if c.full() {
 		c.mu.Unlock()
 		c.drop(ReasonSlow)
 		return ErrSlow
@@ -340,110 +333,3 @@ func (c *Conn) pass(m wamp.Message) {
 	}
 	_ = c.queue(m, draining, open) // what cannot be encoded is a defect of the sender; the connection lives on
 }
-
-// Close ends the connection after what is queued and what stands in Send, as
-// far as the far side takes it within 2 s. It does not wait; see Done.
-func (c *Conn) Close() {
-	c.end(ReasonClosed, draining)
-	c.release.Do(func() { close(c.released) })
-}
-
-// Finish queues m, an ABORT or GOODBYE, as the last message and ends the
-// connection as Close does. What stands in Send is dropped.
-func (c *Conn) Finish(m wamp.Message) { c.finish(m, ReasonClosed) }
-
-func (c *Conn) finish(m wamp.Message, reason string) {
-	_ = c.queue(m, draining, finishing)
-	c.end(reason, finishing)
-	c.release.Do(func() { close(c.released) })
-}
-
-// drop ends the connection at once.
-func (c *Conn) drop(reason string) { c.end(reason, dead) }
-
-func (c *Conn) end(reason string, s state) {
-	c.mu.Lock()
-	cut := s == dead && c.state != dead
-	if !c.ended {
-		c.ended, c.reason = true, reason
-		if c.beating != nil {
-			c.beating.Stop()
-		}
-		close(c.closing)
-	}
-	c.state = max(c.state, s)
-	if s == dead {
-		c.out.pend = nil
-	}
-	c.room.Broadcast()
-	c.mu.Unlock()
-	if cut {
-		c.cut()
-	}
-}
-
-// cut closes the network connection without a word, which under TLS could wait.
-func (c *Conn) cut() {
-	if t, ok := c.nc.Conn.(*tls.Conn); ok {
-		_ = t.NetConn().Close()
-		return
-	}
-	_ = c.nc.Conn.Close()
-}
-
-// linger sends what is left, then the close frame, and gives the far side time
-// to read it: a connection that is closed with unread input takes back what
-// was sent.
-func (c *Conn) linger() {
-	c.mu.Lock()
-	s := c.state
-	c.mu.Unlock()
-	if s == draining {
-		for more := true; more; {
-			select {
-			case m := <-c.send:
-				c.pass(m)
-			default:
-				more = false
-			}
-		}
-	}
-	if s != dead {
-		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(c.closeCode(), ""), time.Time{})
-		c.waitFlushed(lingerFlush)
-		c.nc.closeWrite()
-		_ = c.nc.Conn.SetReadDeadline(time.Now().Add(lingerRead))
-		<-c.readDone
-	}
-	c.end("", dead)
-	<-c.readDone
-	c.waitFlushed(0)
-	close(c.done)
-}
-
-// waitFlushed waits until nobody writes; limit 0 is for a connection that is
-// cut, where that cannot take long.
-func (c *Conn) waitFlushed(limit time.Duration) {
-	c.mu.Lock()
-	if !c.out.flushing {
-		c.mu.Unlock()
-		return
-	}
-	if c.out.idle == nil {
-		c.out.idle = make(chan struct{})
-	}
-	idle := c.out.idle
-	c.mu.Unlock()
-	if limit == 0 {
-		<-idle
-		return
-	}
-	t := time.NewTimer(limit)
-	defer t.Stop()
-	select {
-	case <-idle:
-	case <-t.C:
-	}
-}
-
-var _ net.Conn = (*netConn)(nil)
