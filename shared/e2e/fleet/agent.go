@@ -16,6 +16,9 @@ type AgentOptions struct {
 	Name    string            // of log, pid file and state, "agent" if empty
 	NodeDir string            // of the node; below the fleet if empty
 	Config  map[string]string // further lines of agent.yaml: key to YAML value
+	// Socket is where the node dials in, handed over as systemd does. Such an
+	// agent has no node of its own.
+	Socket *os.File
 }
 
 // Agent is a cfc-agent that supervises a Crossbar.io node.
@@ -26,6 +29,7 @@ type Agent struct {
 	Policy  string // the host's own policy, which forbids nothing
 	Listen  int    // port at which the node dials in
 
+	program string
 	conf    string
 	command Command
 }
@@ -47,7 +51,7 @@ func NewAgent(ctx context.Context, t Tools, n Node, home string, o AgentOptions)
 	if o.Name == "" {
 		o.Name = "agent"
 	}
-	a := &Agent{NodeDir: o.NodeDir, Data: filepath.Join(home, o.Name), conf: filepath.Join(home, o.Name+".yaml"),
+	a := &Agent{program: t.Agent, NodeDir: o.NodeDir, Data: filepath.Join(home, o.Name), conf: filepath.Join(home, o.Name+".yaml"),
 		Policy: filepath.Join(home, o.Name+"-policy.yaml")}
 	if a.NodeDir == "" {
 		a.NodeDir = filepath.Join(home, "node")
@@ -59,8 +63,11 @@ func NewAgent(ctx context.Context, t Tools, n Node, home string, o AgentOptions)
 	if err := os.WriteFile(a.Policy, []byte("version: 1\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("cannot set up the agent: %w", err)
 	}
-	lines := []string{"version: 1", "data: " + a.Data, "policy: " + a.Policy, "control: " + filepath.Join(home, o.Name+".sock"),
-		fmt.Sprintf("node: {listen: \"127.0.0.1:%d\", supervise: true, cbdir: %s, crossbar: %s}", a.Listen, a.NodeDir, n.Crossbar)}
+	node := fmt.Sprintf("{listen: \"127.0.0.1:%d\", supervise: true, cbdir: %s, crossbar: %s}", a.Listen, a.NodeDir, n.Crossbar)
+	if o.Socket != nil {
+		node = fmt.Sprintf("{pubkey: \"%064d\"}", 0)
+	}
+	lines := []string{"version: 1", "data: " + a.Data, "policy: " + a.Policy, "control: " + filepath.Join(home, o.Name+".sock"), "node: " + node}
 	for k, v := range o.Config {
 		lines = append(lines, k+": "+v)
 	}
@@ -68,6 +75,10 @@ func NewAgent(ctx context.Context, t Tools, n Node, home string, o AgentOptions)
 		return nil, fmt.Errorf("cannot set up the agent: %w", err)
 	}
 	a.command = Command{Name: o.Name, Path: t.Agent, Args: []string{"run", "--config", a.conf}, Home: home, Dir: home}
+	if o.Socket != nil {
+		a.command.Files = []*os.File{o.Socket}
+		a.command.Path, a.command.Args = "/bin/sh", []string{"-c", "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=node exec " + t.Agent + " run --config " + a.conf}
+	}
 	return a, nil
 }
 
@@ -80,7 +91,7 @@ func (a *Agent) Pair(ctx context.Context, url, token string, more ...string) err
 
 // run runs one of the agent's commands.
 func (a *Agent) run(ctx context.Context, stdin string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, a.command.Path, args...)
+	cmd := exec.CommandContext(ctx, a.program, args...)
 	cmd.Env, cmd.Dir, cmd.Stdin = append(clean(os.Environ()), marker+"="+a.command.Home), a.command.Dir, strings.NewReader(stdin)
 	out, err := cmd.Output()
 	var exit *exec.ExitError

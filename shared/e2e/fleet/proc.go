@@ -25,7 +25,8 @@ type Command struct {
 	Env   []string // beside the environment of this process
 	Dir   string   // working directory
 	Stdin io.Reader
-	Home  string // the fleet's directory: log/NAME.log and pid/NAME.pid are below it
+	Files []*os.File // inherited from descriptor 3 on
+	Home  string     // the fleet's directory: log/NAME.log and pid/NAME.pid are below it
 }
 
 // Proc is a running program that leads its own process group.
@@ -56,6 +57,7 @@ func Start(c Command) (*Proc, error) {
 	defer out.Close()
 	p.cmd = exec.Command(c.Path, c.Args...) //nolint:noctx // it lives until Stop or Kill, whatever context started it
 	p.cmd.Dir, p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = c.Dir, c.Stdin, out, out
+	p.cmd.ExtraFiles = c.Files
 	p.cmd.Env = append(clean(os.Environ()), append(c.Env, marker+"="+c.Home)...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
