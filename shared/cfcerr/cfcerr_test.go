@@ -218,7 +218,7 @@ func TestFromCall(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for _, other := range []error{nil, client.ErrNotConn, client.RPCError{}, context.Canceled} {
-		if got := FromCall(other); got != other { //nolint:errorlint // the very same error is expected
+		if got := FromCall(other); got != other {
 			t.Errorf("%v became %v", other, got)
 		}
 	}
