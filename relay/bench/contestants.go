@@ -30,18 +30,18 @@ const (
 
 var quiet = zap.NewStdLog(zap.NewNop())
 
-// serve listens, prints where, and ends when standard input does.
-func serve(h http.Handler, stdin io.Reader) error {
+// serve listens, says where, and ends when its input does.
+func serve(h http.Handler, in io.Reader, out io.Writer) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
-		_, _ = io.Copy(io.Discard, stdin)
+		_, _ = io.Copy(io.Discard, in)
 		_ = srv.Close()
 	}()
-	fmt.Println("ws://" + ln.Addr().String())
+	fmt.Fprintln(out, "ws://"+ln.Addr().String())
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -50,7 +50,7 @@ func serve(h http.Handler, stdin io.Reader) error {
 
 // serveNexus is nexus with its own WebSocket server. Its queues are as long as
 // those of the relay.
-func serveNexus(_ context.Context, stdin io.Reader) error {
+func serveNexus(in io.Reader, out io.Writer) error {
 	r, err := router.NewRouter(&router.Config{RealmConfigs: []*router.RealmConfig{
 		{URI: realmName, AnonymousAuth: true, AllowDisclose: true},
 	}}, quiet)
@@ -60,11 +60,11 @@ func serveNexus(_ context.Context, stdin io.Reader) error {
 	defer r.Close()
 	s := router.NewWebsocketServer(r)
 	s.OutQueueSize = 1024
-	return serve(s, stdin)
+	return serve(s, in, out)
 }
 
 // serveRelay is the relay's hub behind its transport.
-func serveRelay(ctx context.Context, stdin io.Reader, profile string) error {
+func serveRelay(ctx context.Context, in io.Reader, out io.Writer, profile string) error {
 	if profile != "" {
 		f, err := os.CreateTemp(profile, "relay-*.pprof")
 		if err != nil {
@@ -107,12 +107,12 @@ func serveRelay(ctx context.Context, stdin io.Reader, profile string) error {
 		if err := h.Attach(r.Context(), c, id); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
-	}), stdin)
+	}), in, out)
 }
 
 // serveCallee answers with what it was sent, for the relay as the agent of a
 // node and for nexus under the procedure itself.
-func serveCallee(ctx context.Context, stdin io.Reader, url, ser string) error {
+func serveCallee(ctx context.Context, in io.Reader, out io.Writer, url, ser string) error {
 	c, err := connect(ctx, url+wire.AgentPath, ser)
 	if err != nil {
 		return err
@@ -133,8 +133,8 @@ func serveCallee(ctx context.Context, stdin io.Reader, url, ser string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, stdin)
+	fmt.Fprintln(out, "ready")
+	_, _ = io.Copy(io.Discard, in)
 	return nil
 }
 

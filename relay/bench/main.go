@@ -16,35 +16,40 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"time"
 )
 
 func main() {
-	role := flag.String("role", "", "internal: nexus, relay or callee")
-	url := flag.String("url", "", "internal: where the callee connects")
-	ser := flag.String("serializer", "cbor", "internal: of the callee")
-	rounds := flag.Int("rounds", 5, "how often each contestant runs")
-	each := flag.Duration("each", 1500*time.Millisecond, "how long each measurement takes")
-	size := flag.Int("payload", 256, "bytes of payload in each direction")
-	profile := flag.String("profile", "", "write CPU profiles of the routers into this directory")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	var err error
-	switch *role {
-	case "nexus":
-		err = serveNexus(ctx, os.Stdin)
-	case "relay":
-		err = serveRelay(ctx, os.Stdin, *profile)
-	case "callee":
-		err = serveCallee(ctx, os.Stdin, *url, *ser)
-	default:
-		err = measure(ctx, plan{rounds: *rounds, each: *each, size: *size, profile: *profile})
-	}
-	if err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func run(ctx context.Context, args []string, in io.Reader, out, progress io.Writer) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	role := flags.String("role", "", "internal: nexus, relay or callee")
+	url := flags.String("url", "", "internal: where the callee connects")
+	ser := flags.String("serializer", "cbor", "internal: of the callee")
+	rounds := flags.Int("rounds", 5, "how often each contestant runs")
+	each := flags.Duration("each", 1500*time.Millisecond, "how long each measurement takes")
+	size := flags.Int("payload", 256, "bytes of payload in each direction")
+	profile := flags.String("profile", "", "write CPU profiles of the relay into this directory")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	switch *role {
+	case "nexus":
+		return serveNexus(in, out)
+	case "relay":
+		return serveRelay(ctx, in, out, *profile)
+	case "callee":
+		return serveCallee(ctx, in, out, *url, *ser)
+	}
+	return plan{rounds: *rounds, each: *each, size: *size, profile: *profile, progress: progress}.measure(ctx, out)
 }

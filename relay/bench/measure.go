@@ -24,6 +24,7 @@ type plan struct {
 	rounds, size int
 	each         time.Duration
 	profile      string
+	progress     io.Writer
 }
 
 // sample is one round of one contestant.
@@ -37,7 +38,7 @@ const inFlight = 64
 
 var serializers = []string{"cbor", "msgpack"}
 
-func measure(ctx context.Context, p plan) error {
+func (p plan) measure(ctx context.Context, out io.Writer) error {
 	results := map[string][]sample{}
 	for round := range p.rounds {
 		for _, ser := range serializers {
@@ -46,12 +47,12 @@ func measure(ctx context.Context, p plan) error {
 				if err != nil {
 					return fmt.Errorf("%s/%s: %w", who, ser, err)
 				}
-				fmt.Fprintf(os.Stderr, "round %d %s/%s: %+.0f\n", round+1, who, ser, s)
+				fmt.Fprintf(p.progress, "round %d %s/%s: %+.0f\n", round+1, who, ser, s)
 				results[who+"/"+ser] = append(results[who+"/"+ser], s)
 			}
 		}
 	}
-	report(p, results)
+	p.report(out, results)
 	return nil
 }
 
@@ -153,7 +154,7 @@ func start(ctx context.Context, args ...string) (*child, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	out, err := cmd.StdoutPipe()
+	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, "", err
 	}
@@ -161,7 +162,7 @@ func start(ctx context.Context, args ...string) (*child, string, error) {
 		return nil, "", err
 	}
 	c := &child{cmd: cmd, stdin: stdin}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		c.stop()
 		return nil, "", fmt.Errorf("%v did not start: %w", args, err)
@@ -191,11 +192,11 @@ func (c *child) cpu() time.Duration {
 }
 
 // report prints the table.
-func report(p plan, results map[string][]sample) {
-	fmt.Printf("%d rounds in turn of %v each measurement, payload %d bytes each way, %d calls in flight, %d CPUs, %s, %s %s, %s.\n\n",
+func (p plan) report(out io.Writer, results map[string][]sample) {
+	fmt.Fprintf(out, "%d rounds in turn of %v each measurement, payload %d bytes each way, %d calls in flight, %d CPUs, %s, %s %s, %s.\n\n",
 		p.rounds, p.each, p.size, inFlight, runtime.NumCPU(), runtime.Version(), runtime.GOOS, kernel(), time.Now().UTC().Format(time.DateOnly))
-	fmt.Println("| contestant | p50 us (range) | p99 us (range) | calls/s at 64 (range) | router CPU us/call (range) |")
-	fmt.Println("|---|---|---|---|---|")
+	fmt.Fprintln(out, "| contestant | p50 us (range) | p99 us (range) | calls/s at 64 (range) | router CPU us/call (range) |")
+	fmt.Fprintln(out, "|---|---|---|---|---|")
 	columns := []func(sample) float64{
 		func(s sample) float64 { return s.p50 }, func(s sample) float64 { return s.p99 },
 		func(s sample) float64 { return s.rate }, func(s sample) float64 { return s.cpu },
@@ -211,11 +212,11 @@ func report(p plan, results map[string][]sample) {
 				med, lo, hi := spread(results[who+"/"+ser], f)
 				row = append(row, fmt.Sprintf("%.*f (%.*f-%.*f)", prec, med, prec, lo, prec, hi))
 			}
-			fmt.Println("| " + strings.Join(row, " | ") + " |")
+			fmt.Fprintln(out, "| "+strings.Join(row, " | ")+" |")
 		}
 	}
-	fmt.Println("\n| relay / nexus, within each round | p50 | p99 | calls/s at 64 | router CPU a call |")
-	fmt.Println("|---|---|---|---|---|")
+	fmt.Fprintln(out, "\n| relay / nexus, within each round | p50 | p99 | calls/s at 64 | router CPU a call |")
+	fmt.Fprintln(out, "|---|---|---|---|---|")
 	for _, ser := range serializers {
 		row := []string{ser}
 		for _, f := range columns {
@@ -226,9 +227,9 @@ func report(p plan, results map[string][]sample) {
 			slices.Sort(ratios)
 			row = append(row, fmt.Sprintf("%.2f (%.2f-%.2f)", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1]))
 		}
-		fmt.Println("| " + strings.Join(row, " | ") + " |")
+		fmt.Fprintln(out, "| "+strings.Join(row, " | ")+" |")
 	}
-	fmt.Println("| target | ≤ 1.0 | | ≥ 1.15 | ≤ 0.65 |")
+	fmt.Fprintln(out, "| target | ≤ 1.0 | | ≥ 1.15 | ≤ 0.65 |")
 }
 
 func spread(all []sample, f func(sample) float64) (median, low, high float64) {
