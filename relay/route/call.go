@@ -2,6 +2,8 @@ package route
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -87,6 +89,18 @@ func (c *call) fail(err *cfcerr.Error) bool {
 	c.caller.hub.met.answered(c.started, err.URI())
 	_ = c.caller.conn.Write(err.Wamp(wamp.CALL, c.request))
 	return true
+}
+
+// failCalls answers all calls of the session.
+func (s *session) failCalls(err *cfcerr.Error) {
+	s.mu.Lock()
+	calls := slices.Collect(maps.Values(s.calls))
+	s.mu.Unlock()
+	for _, c := range calls {
+		if c.fail(err) {
+			c.interrupt(wamp.ErrCanceled)
+		}
+	}
 }
 
 // expire is the deadline.

@@ -158,6 +158,9 @@ func (h *Hub) stop(deadline <-chan time.Time, idle <-chan struct{}) {
 		}
 	}
 	for _, s := range all {
+		s.failCalls(errStopped)
+	}
+	for _, s := range all {
 		s.end(string(wamp.CloseSystemShutdown), "the relay is stopping", reasonStopped)
 	}
 	for _, s := range all {
@@ -212,5 +215,7 @@ func (h *Hub) handle(f func()) error {
 	h.handlers.Go(f)
 	return nil
 }
+
+var errStopped = cfcerr.New(cfcerr.ConnectionLost, "cannot finish: the relay is stopping; what was done is not known").With("reason", reasonStopped)
 
 var errStopping = cfcerr.New(cfcerr.Unavailable, "cannot join: the relay is stopping").With("part", "relay").With("reason", "stopping")

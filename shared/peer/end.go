@@ -43,6 +43,7 @@ func (c *Conn) end(reason string, s state) {
 			c.beating.Stop()
 		}
 		close(c.closing)
+		go c.linger(c.pumped)
 	}
 	c.state = max(c.state, s)
 	if s == dead {
@@ -64,23 +65,16 @@ func (c *Conn) cut() {
 	_ = c.nc.Conn.Close()
 }
 
-// linger sends what is left, then the close frame, and gives the far side time
-// to read it: a connection that is closed with unread input takes back what
-// was sent.
-func (c *Conn) linger() {
+// linger waits for what stands in Send and is queued, sends the close frame, and
+// gives the far side time to read it all: a connection that is closed with
+// unread input takes back what was sent. It ends with Done.
+func (c *Conn) linger(pumped <-chan struct{}) {
+	if pumped != nil {
+		<-pumped
+	}
 	c.mu.Lock()
 	s := c.state
 	c.mu.Unlock()
-	if s == draining {
-		for more := true; more; {
-			select {
-			case m := <-c.send:
-				c.pass(m)
-			default:
-				more = false
-			}
-		}
-	}
 	if s != dead {
 		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(c.closeCode(), ""), time.Time{})
 		c.waitFlushed(lingerFlush)

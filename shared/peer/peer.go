@@ -106,9 +106,8 @@ type Conn struct {
 	client bool // the side that masks
 	opt    Options
 
-	hs   chan wamp.Message // what is received before Handle
-	in   chan wamp.Message // and after
-	send chan wamp.Message
+	hs chan wamp.Message // what is received before Handle
+	in chan wamp.Message // and after
 
 	welcomed atomic.Bool
 	hooks    atomic.Pointer[hooks]
@@ -117,6 +116,8 @@ type Conn struct {
 	mu      sync.Mutex
 	room    *sync.Cond // of mu: there may be room in the queue
 	out     queue
+	send    chan wamp.Message // nil until it is used
+	pumped  chan struct{}     // closed when Send is drained for the last time
 	reason  string
 	state   state
 	ended   bool
@@ -157,7 +158,7 @@ type hooks struct {
 
 func newConn(ws *websocket.Conn, nc *netConn, f *format, client bool, o Options) *Conn {
 	c := &Conn{ws: ws, nc: nc, format: f, client: client, opt: o,
-		hs: make(chan wamp.Message), in: make(chan wamp.Message), send: make(chan wamp.Message, o.Queue),
+		hs: make(chan wamp.Message), in: make(chan wamp.Message),
 		hooked: make(chan struct{}), closing: make(chan struct{}), released: make(chan struct{}),
 		readDone: make(chan struct{}), done: make(chan struct{})}
 	c.room = sync.NewCond(&c.mu)
@@ -166,12 +167,8 @@ func newConn(ws *websocket.Conn, nc *netConn, f *format, client bool, o Options)
 	ws.SetPongHandler(c.pong)
 	c.startBeat()
 	go c.read()
-	go c.pump()
 	return c
 }
-
-// Send is where nexus puts messages. It is never closed.
-func (c *Conn) Send() chan<- wamp.Message { return c.send }
 
 // Recv is where messages come out; it is closed when the connection ends.
 // After Handle it is another channel than before.

@@ -89,6 +89,9 @@ func (c *Conn) Batch() *Batch { return &c.batch }
 // queue encodes m into the queue of a connection that is in state upTo at
 // most, and then is in state then at least.
 func (c *Conn) queue(m wamp.Message, upTo, then state) error {
+	if _, ok := m.(*wamp.Welcome); ok {
+		c.Welcomed()
+	}
 	buf := buffers.Get().(*[]byte)
 	defer recycle(buf)
 	head, rest, err := c.format.encode((*buf)[:0], m)
@@ -291,45 +294,4 @@ func (c *Conn) flushRest(b *[]byte, n int) {
 		_ = c.nc.Conn.SetWriteDeadline(time.Time{})
 		b, n = c.take(b), 0
 	}
-}
-
-// pump moves messages from Send into the queue, and ends the connection.
-func (c *Conn) pump() {
-	for {
-		select {
-		case m := <-c.send:
-			c.pass(m)
-			for more := true; more; {
-				select {
-				case m = <-c.send:
-					c.pass(m)
-				default:
-					more = false
-				}
-			}
-			c.flush()
-		case <-c.closing:
-			c.linger()
-			for c.client { // nexus' client sends without looking whether anybody takes it
-				select {
-				case <-c.send:
-				case <-c.released:
-					return
-				}
-			}
-			return
-		}
-	}
-}
-
-func (c *Conn) pass(m wamp.Message) {
-	if h := c.hooks.Load(); h != nil && h.out != nil {
-		if m = h.out(m); m == nil {
-			return
-		}
-	}
-	if _, ok := m.(*wamp.Welcome); ok {
-		c.Welcomed()
-	}
-	_ = c.queue(m, draining, open) // what cannot be encoded is a defect of the sender; the connection lives on
 }
