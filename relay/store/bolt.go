@@ -42,6 +42,7 @@ type Bolt struct {
 	maxTokens int
 	file      *os.File
 	db        *bbolt.DB
+	makers    *makers
 	writing   chan struct{} // holds one token: the right to write, waited for with a context
 	broken    atomic.Pointer[error]
 }
@@ -69,8 +70,8 @@ func Open(path string, o Options) (*Bolt, error) {
 	b := &Bolt{path: path, maxTokens: o.MaxTokens, writing: make(chan struct{}, 1)}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: o.NoSync, OpenFile: func(string, int, os.FileMode) (*os.File, error) {
 		// Locked, then checked, then mapped: nobody changes the file in between.
-		f, id, err := openChecked(path, o.LockWait)
-		b.file, b.relayID = f, id
+		f, all, err := openChecked(path, o.LockWait)
+		b.file, b.relayID, b.makers = f, all.header.RelayID, newMakers(all.tokens)
 		return f, err
 	}})
 	if err != nil {
@@ -99,7 +100,7 @@ func create(path string) error {
 				return err
 			}
 		}
-		return headers.put(tx, "header", header{product, schema, uuid.NewString()})
+		return headers.put(&txn{Tx: tx}, "header", header{product, schema, uuid.NewString()})
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
@@ -111,9 +112,9 @@ func create(path string) error {
 }
 
 // openChecked opens, locks and checks the file.
-func openChecked(path string, wait time.Duration) (f *os.File, relayID string, err error) {
+func openChecked(path string, wait time.Duration) (f *os.File, all contents, err error) {
 	if f, err = openLocked(path, wait); err != nil {
-		return nil, "", err
+		return nil, all, err
 	}
 	defer func() {
 		if err != nil {
@@ -123,22 +124,21 @@ func openChecked(path string, wait time.Duration) (f *os.File, relayID string, e
 	}()
 	info, err := f.Stat()
 	if err != nil {
-		return f, "", err
+		return f, all, err
 	}
 	if info.Mode().Perm() != 0o600 {
 		if err := f.Chmod(0o600); err != nil {
-			return f, "", err
+			return f, all, err
 		}
 	}
 	image, err := readImage(f, info.Size())
 	if err != nil {
-		return f, "", fmt.Errorf("%w; %s", err, restoreHint)
+		return f, all, fmt.Errorf("%w; %s", err, restoreHint)
 	}
-	all, err := inspect(image)
-	if err != nil {
-		return f, "", fmt.Errorf("%w; %s", err, restoreHint)
+	if all, err = inspect(image); err != nil {
+		return f, all, fmt.Errorf("%w; %s", err, restoreHint)
 	}
-	return f, all.header.RelayID, nil
+	return f, all, nil
 }
 
 const restoreHint = "nothing was changed; bring it back from a backup with cfc-relay restore"
@@ -204,17 +204,23 @@ func (b *Bolt) Close() error {
 	return nil
 }
 
-func (b *Bolt) view(ctx context.Context, read func(tx *bbolt.Tx) error) error {
+func (b *Bolt) view(ctx context.Context, read func(tx *txn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return b.guarded("read", func() error { return b.db.View(read) })
+	return b.guarded("read", func() error { return b.db.View(reading(read)) })
 }
 
 // errUnchanged ends a write that turned out to have nothing to do.
 var errUnchanged = errors.New("unchanged")
 
-func (b *Bolt) update(ctx context.Context, write func(tx *bbolt.Tx) error) error {
+func (b *Bolt) update(ctx context.Context, write func(tx *txn) error) error {
+	return b.updateIf(ctx, nil, write)
+}
+
+// updateIf is update, unless may says why not: before the file is touched, but
+// with the right to write.
+func (b *Bolt) updateIf(ctx context.Context, may func() error, write func(tx *txn) error) error {
 	select {
 	case b.writing <- struct{}{}:
 	case <-ctx.Done():
@@ -224,11 +230,24 @@ func (b *Bolt) update(ctx context.Context, write func(tx *bbolt.Tx) error) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if may != nil {
+		if err := may(); err != nil {
+			return err
+		}
+	}
 	var id uint64
+	var change *txn
 	err := b.guarded("write", func() error {
-		return b.db.Update(func(tx *bbolt.Tx) error { id = uint64(tx.ID()); return write(tx) })
+		return b.db.Update(func(tx *bbolt.Tx) error {
+			id, change = uint64(tx.ID()), &txn{Tx: tx}
+			return write(change)
+		})
 	})
-	if errors.Is(err, errUnchanged) {
+	switch {
+	case errors.Is(err, errUnchanged):
+		return nil
+	case err == nil:
+		b.makers.committed(change)
 		return nil
 	}
 	return unavailable(b.settled(err, id))

@@ -6,7 +6,6 @@ import (
 
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
-	"go.etcd.io/bbolt"
 )
 
 // NoRight is the refusal of whoever has no right in a realm. It is the same for
@@ -17,7 +16,7 @@ func NoRight(realm string) error {
 
 // ClaimUser implements Store.
 func (b *Bolt) ClaimUser(ctx context.Context, c UserClaim) (out UserClaimed, err error) {
-	err = b.update(ctx, func(tx *bbolt.Tx) error {
+	err = b.update(ctx, func(tx *txn) error {
 		out, err = claimUser(tx, c)
 		if err == nil && !out.Claimed {
 			return errUnchanged
@@ -30,7 +29,7 @@ func (b *Bolt) ClaimUser(ctx context.Context, c UserClaim) (out UserClaimed, err
 	return out, nil
 }
 
-func claimUser(tx *bbolt.Tx, c UserClaim) (UserClaimed, error) {
+func claimUser(tx *txn, c UserClaim) (UserClaimed, error) {
 	t, refused, err := check(tx, c.Token, wire.ForUser, c.Now)
 	if err != nil {
 		return UserClaimed{}, err
@@ -81,13 +80,13 @@ func claimUser(tx *bbolt.Tx, c UserClaim) (UserClaimed, error) {
 		}
 	}
 	t = t.use(c.Pubkey)
-	return UserClaimed{User: u, Claimed: true, Replaced: t.Replace, Token: t}, tokens.put(tx, t.ID, t)
+	return UserClaimed{User: u, Claimed: true, Replaced: t.Replace, Token: t}, putToken(tx, t)
 }
 
 // knownUser is a claim by a key that belongs to somebody. A user's own key just
 // logs in, whatever became of the token, unless the token is good and for
 // somebody else: then two would want to hold one key.
-func knownUser(tx *bbolt.Tx, c UserClaim, h Holder, t Token, refused *TokenError) (UserClaimed, error) {
+func knownUser(tx *txn, c UserClaim, h Holder, t Token, refused *TokenError) (UserClaimed, error) {
 	if refused == nil && (h.User == "" || h.User != t.User) {
 		return UserClaimed{}, keyInUse(c.Pubkey, h)
 	}
@@ -99,7 +98,7 @@ func knownUser(tx *bbolt.Tx, c UserClaim, h Holder, t Token, refused *TokenError
 }
 
 // claimant is the user whom the token brings a key to.
-func claimant(tx *bbolt.Tx, t Token, c UserClaim) (User, error) {
+func claimant(tx *txn, t Token, c UserClaim) (User, error) {
 	u, ok, err := users.get(tx, t.User)
 	switch {
 	case err != nil:
@@ -119,7 +118,7 @@ func claimant(tx *bbolt.Tx, t Token, c UserClaim) (User, error) {
 
 // mayStillMake refuses a token whose maker has lost the right to make it: a
 // right that ends must not live on in tokens.
-func mayStillMake(tx *bbolt.Tx, t Token) error {
+func mayStillMake(tx *txn, t Token) error {
 	if t.First {
 		return nil
 	}
@@ -148,7 +147,7 @@ func mayStillMake(tx *bbolt.Tx, t Token) error {
 
 // ClaimNode implements Store.
 func (b *Bolt) ClaimNode(ctx context.Context, c NodeClaim) (out NodeClaimed, err error) {
-	err = b.update(ctx, func(tx *bbolt.Tx) error {
+	err = b.update(ctx, func(tx *txn) error {
 		out, err = claimNode(tx, c)
 		if err == nil && !out.Claimed {
 			return errUnchanged
@@ -161,7 +160,7 @@ func (b *Bolt) ClaimNode(ctx context.Context, c NodeClaim) (out NodeClaimed, err
 	return out, nil
 }
 
-func claimNode(tx *bbolt.Tx, c NodeClaim) (NodeClaimed, error) {
+func claimNode(tx *txn, c NodeClaim) (NodeClaimed, error) {
 	t, refused, err := check(tx, c.Token, wire.ForNode, c.Now)
 	if err != nil {
 		return NodeClaimed{}, err
@@ -196,11 +195,11 @@ func claimNode(tx *bbolt.Tx, c NodeClaim) (NodeClaimed, error) {
 		return NodeClaimed{}, err
 	}
 	t = t.use(c.Pubkey)
-	return NodeClaimed{Node: n, Claimed: true, Replaced: old, Token: t}, tokens.put(tx, t.ID, t)
+	return NodeClaimed{Node: n, Claimed: true, Replaced: old, Token: t}, putToken(tx, t)
 }
 
 // knownNode is knownUser for nodes.
-func knownNode(tx *bbolt.Tx, c NodeClaim, h Holder, t Token, refused *TokenError) (NodeClaimed, error) {
+func knownNode(tx *txn, c NodeClaim, h Holder, t Token, refused *TokenError) (NodeClaimed, error) {
 	if h.Node == "" {
 		if refused == nil {
 			return NodeClaimed{}, keyInUse(c.Pubkey, h)
@@ -241,7 +240,7 @@ func claimedID(t Token, c NodeClaim) (string, error) {
 
 // replaceNode looks whether the id is taken. Where the token allows it, n
 // becomes the node that is there: its oid stays, its key goes out of use.
-func replaceNode(tx *bbolt.Tx, n Node, allowed bool) (_ Node, old string, err error) {
+func replaceNode(tx *txn, n Node, allowed bool) (_ Node, old string, err error) {
 	oid, ok, err := nodeIDs.get(tx, pair(n.Realm, n.ID))
 	if err != nil || !ok {
 		return n, "", err

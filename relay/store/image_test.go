@@ -53,7 +53,7 @@ func TestOpenRefusesDamage(t *testing.T) {
 					return err
 				}
 			}
-			return headers.put(tx, "header", h)
+			return headers.put(&txn{Tx: tx}, "header", h)
 		}
 	}
 	for name, c := range map[string]struct {
@@ -71,19 +71,19 @@ func TestOpenRefusesDamage(t *testing.T) {
 		"another product": {foreign(withHeader(header{"x", schema, "x"})), "not a store"},
 		"loose membership": {foreign(func(tx *bbolt.Tx) error {
 			_ = withHeader(header{product, schema, "x"})(tx)
-			return members.put(tx, pair("r", "u"), member{"owner"})
+			return members.put(&txn{Tx: tx}, pair("r", "u"), member{"owner"})
 		}), "do not fit"},
 		"loose key": {foreign(func(tx *bbolt.Tx) error {
 			_ = withHeader(header{product, schema, "x"})(tx)
-			return keys.put(tx, "k", Holder{User: "u"})
+			return keys.put(&txn{Tx: tx}, "k", Holder{User: "u"})
 		}), "do not fit"},
 		"loose node id": {foreign(func(tx *bbolt.Tx) error {
 			_ = withHeader(header{product, schema, "x"})(tx)
-			return nodeIDs.put(tx, pair("r", "n"), "oid")
+			return nodeIDs.put(&txn{Tx: tx}, pair("r", "n"), "oid")
 		}), "do not fit"},
 		"unknown field": {foreign(func(tx *bbolt.Tx) error {
 			_ = withHeader(header{product, schema, "x"})(tx)
-			return table[map[string]string](tokens).put(tx, "t", map[string]string{"idd": "t"})
+			return table[map[string]string](tokens).put(&txn{Tx: tx}, "t", map[string]string{"idd": "t"})
 		}), "unknown field"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,16 +7,15 @@ import (
 
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
-	"go.etcd.io/bbolt"
 )
 
 // Realm implements Store.
 func (b *Bolt) Realm(ctx context.Context, name string) (r Realm, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error { r, err = realmOf(tx, name, "show"); return err })
+	err = b.view(ctx, func(tx *txn) error { r, err = realmOf(tx, name, "show"); return err })
 	return r, err
 }
 
-func realmOf(tx *bbolt.Tx, name, what string) (Realm, error) {
+func realmOf(tx *txn, name, what string) (Realm, error) {
 	r, ok, err := realms.get(tx, name)
 	if err == nil && !ok {
 		err = cfcerr.New(cfcerr.NoSuchRealm, "cannot %s realm %s: there is no such realm", what, name).With("realm", name)
@@ -27,7 +26,7 @@ func realmOf(tx *bbolt.Tx, name, what string) (Realm, error) {
 // Realms implements Store.
 func (b *Bolt) Realms(ctx context.Context) ([]Realm, error) {
 	var all []Realm
-	err := b.view(ctx, func(tx *bbolt.Tx) error {
+	err := b.view(ctx, func(tx *txn) error {
 		return realms.scan(tx, "", func(_ string, r Realm) error { all = append(all, r); return nil })
 	})
 	return all, err
@@ -35,7 +34,7 @@ func (b *Bolt) Realms(ctx context.Context) ([]Realm, error) {
 
 // CreateRealm implements Store.
 func (b *Bolt) CreateRealm(ctx context.Context, r Realm) error {
-	return b.update(ctx, func(tx *bbolt.Tx) error {
+	return b.update(ctx, func(tx *txn) error {
 		if _, err := userOf(tx, r.Owner, "make owner"); err != nil {
 			return err
 		}
@@ -53,7 +52,7 @@ func (b *Bolt) CreateRealm(ctx context.Context, r Realm) error {
 
 // DeleteRealm implements Store.
 func (b *Bolt) DeleteRealm(ctx context.Context, name string, cascade bool) (freed []Node, err error) {
-	err = b.update(ctx, func(tx *bbolt.Tx) error {
+	err = b.update(ctx, func(tx *txn) error {
 		if _, err := realmOf(tx, name, "delete"); err != nil {
 			return err
 		}
@@ -92,11 +91,11 @@ func (b *Bolt) DeleteRealm(ctx context.Context, name string, cascade bool) (free
 
 // Node implements Store.
 func (b *Bolt) Node(ctx context.Context, oid string) (n Node, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error { n, err = nodeOf(tx, oid, "show"); return err })
+	err = b.view(ctx, func(tx *txn) error { n, err = nodeOf(tx, oid, "show"); return err })
 	return n, err
 }
 
-func nodeOf(tx *bbolt.Tx, oid, what string) (Node, error) {
+func nodeOf(tx *txn, oid, what string) (Node, error) {
 	n, ok, err := nodes.get(tx, oid)
 	if err != nil {
 		return n, err
@@ -110,7 +109,7 @@ func nodeOf(tx *bbolt.Tx, oid, what string) (Node, error) {
 
 // NodeNamed implements Store.
 func (b *Bolt) NodeNamed(ctx context.Context, realm, id string) (n Node, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error {
+	err = b.view(ctx, func(tx *txn) error {
 		oid, ok, err := nodeIDs.get(tx, pair(realm, id))
 		if err != nil {
 			return err
@@ -126,11 +125,11 @@ func (b *Bolt) NodeNamed(ctx context.Context, realm, id string) (n Node, err err
 
 // Nodes implements Store.
 func (b *Bolt) Nodes(ctx context.Context, realm string) (all []Node, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error { all, err = nodesOf(tx, realm); return err })
+	err = b.view(ctx, func(tx *txn) error { all, err = nodesOf(tx, realm); return err })
 	return all, err
 }
 
-func nodesOf(tx *bbolt.Tx, realm string) ([]Node, error) {
+func nodesOf(tx *txn, realm string) ([]Node, error) {
 	var all []Node
 	err := nodeIDs.scan(tx, pair(realm, ""), func(_, oid string) error {
 		n, err := nodeOf(tx, oid, "show")
@@ -143,7 +142,7 @@ func nodesOf(tx *bbolt.Tx, realm string) ([]Node, error) {
 // NodeIDs implements Store.
 func (b *Bolt) NodeIDs(ctx context.Context, realm string) (map[string]string, error) {
 	all := map[string]string{}
-	err := b.view(ctx, func(tx *bbolt.Tx) error {
+	err := b.view(ctx, func(tx *txn) error {
 		return nodeIDs.scan(tx, pair(realm, ""), func(id, oid string) error { all[id] = oid; return nil })
 	})
 	return all, err
@@ -151,7 +150,7 @@ func (b *Bolt) NodeIDs(ctx context.Context, realm string) (map[string]string, er
 
 // PairNode implements Store.
 func (b *Bolt) PairNode(ctx context.Context, n Node) error {
-	return b.update(ctx, func(tx *bbolt.Tx) error {
+	return b.update(ctx, func(tx *txn) error {
 		if _, err := realmOf(tx, n.Realm, "pair a node with"); err != nil {
 			return err
 		}
@@ -183,7 +182,7 @@ func nodeTaken(realm, id string) error {
 }
 
 // putNode writes a node with its key and its id.
-func putNode(tx *bbolt.Tx, n Node) error {
+func putNode(tx *txn, n Node) error {
 	if err := keys.put(tx, n.Pubkey, Holder{Node: n.OID}); err != nil {
 		return err
 	}
@@ -194,7 +193,7 @@ func putNode(tx *bbolt.Tx, n Node) error {
 }
 
 // freeNode removes all that belongs to a node.
-func freeNode(tx *bbolt.Tx, n Node) error {
+func freeNode(tx *txn, n Node) error {
 	if err := keys.del(tx, n.Pubkey); err != nil {
 		return err
 	}
@@ -209,7 +208,7 @@ func freeNode(tx *bbolt.Tx, n Node) error {
 
 // UnpairNode implements Store.
 func (b *Bolt) UnpairNode(ctx context.Context, oid string) (n Node, err error) {
-	err = b.update(ctx, func(tx *bbolt.Tx) error {
+	err = b.update(ctx, func(tx *txn) error {
 		if n, err = nodeOf(tx, oid, "unpair"); err != nil {
 			return err
 		}
@@ -220,7 +219,7 @@ func (b *Bolt) UnpairNode(ctx context.Context, oid string) (n Node, err error) {
 
 // SaveLastSeen implements Store.
 func (b *Bolt) SaveLastSeen(ctx context.Context, batch map[string]LastSeen) error {
-	return b.update(ctx, func(tx *bbolt.Tx) error {
+	return b.update(ctx, func(tx *txn) error {
 		wrote := false
 		for _, oid := range slices.Sorted(maps.Keys(batch)) {
 			if _, ok, err := nodes.get(tx, oid); err != nil {

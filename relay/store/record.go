@@ -8,8 +8,6 @@ import (
 	"hash/crc32"
 	"io"
 	"strings"
-
-	"go.etcd.io/bbolt"
 )
 
 // A record is eight hex digits of CRC-32C over bucket, key and value, a space,
@@ -82,7 +80,7 @@ type member struct {
 // pair is the key of a record that belongs to a realm. No name has a zero byte.
 func pair(realm, name string) string { return realm + "\x00" + name }
 
-func (t table[T]) get(tx *bbolt.Tx, key string) (v T, ok bool, err error) {
+func (t table[T]) get(tx *txn, key string) (v T, ok bool, err error) {
 	record := tx.Bucket([]byte(t.name)).Get([]byte(key))
 	if record == nil {
 		return v, false, nil
@@ -90,7 +88,7 @@ func (t table[T]) get(tx *bbolt.Tx, key string) (v T, ok bool, err error) {
 	return v, true, unseal(t.name, key, record, &v)
 }
 
-func (t table[T]) put(tx *bbolt.Tx, key string, v T) error {
+func (t table[T]) put(tx *txn, key string, v T) error {
 	record, err := seal(t.name, key, v)
 	if err != nil {
 		return err
@@ -98,13 +96,13 @@ func (t table[T]) put(tx *bbolt.Tx, key string, v T) error {
 	return tx.Bucket([]byte(t.name)).Put([]byte(key), record)
 }
 
-func (t table[T]) del(tx *bbolt.Tx, key string) error {
+func (t table[T]) del(tx *txn, key string) error {
 	return tx.Bucket([]byte(t.name)).Delete([]byte(key))
 }
 
 // scan visits the records below a prefix in the order of their keys, which the
 // visitor gets without it. The visitor changes nothing.
-func (t table[T]) scan(tx *bbolt.Tx, prefix string, visit func(rest string, v T) error) error {
+func (t table[T]) scan(tx *txn, prefix string, visit func(rest string, v T) error) error {
 	c := tx.Bucket([]byte(t.name)).Cursor()
 	for k, record := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, record = c.Next() {
 		var v T
@@ -119,7 +117,7 @@ func (t table[T]) scan(tx *bbolt.Tx, prefix string, visit func(rest string, v T)
 }
 
 // empty reports whether nothing is below the prefix.
-func (t table[T]) empty(tx *bbolt.Tx, prefix string) bool {
+func (t table[T]) empty(tx *txn, prefix string) bool {
 	k, _ := tx.Bucket([]byte(t.name)).Cursor().Seek([]byte(prefix))
 	return k == nil || !bytes.HasPrefix(k, []byte(prefix))
 }

@@ -6,7 +6,6 @@ import (
 
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
-	"go.etcd.io/bbolt"
 )
 
 const (
@@ -19,11 +18,11 @@ const (
 
 // Token implements Store.
 func (b *Bolt) Token(ctx context.Context, id string) (t Token, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error { t, err = tokenOf(tx, id, "show"); return err })
+	err = b.view(ctx, func(tx *txn) error { t, err = tokenOf(tx, id, "show"); return err })
 	return t, err
 }
 
-func tokenOf(tx *bbolt.Tx, id, what string) (Token, error) {
+func tokenOf(tx *txn, id, what string) (Token, error) {
 	t, ok, err := tokens.get(tx, id)
 	if err == nil && !ok {
 		err = cfcerr.New(cfcerr.NoSuchToken, "cannot %s token %s: there is no such token", what, id).With("id", id)
@@ -34,7 +33,7 @@ func tokenOf(tx *bbolt.Tx, id, what string) (Token, error) {
 // Tokens implements Store.
 func (b *Bolt) Tokens(ctx context.Context) ([]Token, error) {
 	var all []Token
-	err := b.view(ctx, func(tx *bbolt.Tx) error {
+	err := b.view(ctx, func(tx *txn) error {
 		return tokens.scan(tx, "", func(_ string, t Token) error { all = append(all, t); return nil })
 	})
 	return all, err
@@ -42,29 +41,29 @@ func (b *Bolt) Tokens(ctx context.Context) ([]Token, error) {
 
 // AddToken implements Store.
 func (b *Bolt) AddToken(ctx context.Context, t Token) error {
-	return b.update(ctx, func(tx *bbolt.Tx) error {
+	may := func() error {
+		if made := b.makers.count(t.By, t.Created); made >= b.maxTokens {
+			return cfcerr.New(cfcerr.LimitExceeded, "cannot make a token: %s has %d that have not ended", t.By, made).With("limit", b.maxTokens)
+		}
+		return nil
+	}
+	return b.updateIf(ctx, may, func(tx *txn) error {
 		if _, ok, err := tokens.get(tx, t.ID); err != nil {
 			return err
 		} else if ok {
 			return cfcerr.New(cfcerr.AlreadyExists, "cannot make token %s: there is one already", t.ID).With("id", t.ID)
 		}
-		made := 0
-		old := func(o Token) bool {
-			if o.By == t.By && !o.Ended(t.Created) {
-				made++
-			}
-			return t.First && o.First || endedBefore(o, t.Created.Add(-tokensKept))
-		}
-		if err := dropTokens(tx, old); err != nil {
-			return err
-		}
-		if made >= b.maxTokens {
-			return cfcerr.New(cfcerr.LimitExceeded, "cannot make a token: %s has %d that have not ended", t.By, made).With("limit", b.maxTokens)
-		}
 		if t.First && !users.empty(tx, "") {
 			return cfcerr.New(cfcerr.AlreadyExists, "cannot make a first owner's token: the relay has users")
 		}
-		return tokens.put(tx, t.ID, t)
+		if t.First || t.Created.Sub(b.makers.swept) >= sweepEvery {
+			tx.swept = t.Created
+			old := func(o Token) bool { return t.First && o.First || endedBefore(o, t.Created.Add(-tokensKept)) }
+			if err := dropTokens(tx, old); err != nil {
+				return err
+			}
+		}
+		return putToken(tx, t)
 	})
 }
 
@@ -75,7 +74,7 @@ func endedBefore(t Token, at time.Time) bool {
 }
 
 // dropTokens removes the tokens of which drop says so.
-func dropTokens(tx *bbolt.Tx, drop func(Token) bool) error {
+func dropTokens(tx *txn, drop func(Token) bool) error {
 	var gone []string
 	err := tokens.scan(tx, "", func(id string, t Token) error {
 		if drop(t) {
@@ -87,7 +86,7 @@ func dropTokens(tx *bbolt.Tx, drop func(Token) bool) error {
 		return err
 	}
 	for _, id := range gone {
-		if err := tokens.del(tx, id); err != nil {
+		if err := dropToken(tx, id); err != nil {
 			return err
 		}
 	}
@@ -96,7 +95,7 @@ func dropTokens(tx *bbolt.Tx, drop func(Token) bool) error {
 
 // RevokeToken implements Store. A token that has ended can be revoked again.
 func (b *Bolt) RevokeToken(ctx context.Context, id string, now time.Time) (t Token, err error) {
-	err = b.update(ctx, func(tx *bbolt.Tx) error {
+	err = b.update(ctx, func(tx *txn) error {
 		if t, err = tokenOf(tx, id, "revoke"); err != nil {
 			return err
 		}
@@ -104,14 +103,14 @@ func (b *Bolt) RevokeToken(ctx context.Context, id string, now time.Time) (t Tok
 			return errUnchanged
 		}
 		t.Revoked = now
-		return tokens.put(tx, id, t)
+		return putToken(tx, t)
 	})
 	return t, err
 }
 
 // check finds the token that a secret belongs to. A nil refusal means that it
 // can be used; the token is returned with a refusal too where it is known.
-func check(tx *bbolt.Tx, secret wire.Token, purpose wire.Purpose, now time.Time) (Token, *TokenError, error) {
+func check(tx *txn, secret wire.Token, purpose wire.Purpose, now time.Time) (Token, *TokenError, error) {
 	t, ok, err := tokens.get(tx, secret.ID)
 	if err != nil {
 		return Token{}, nil, err
@@ -133,23 +132,23 @@ func check(tx *bbolt.Tx, secret wire.Token, purpose wire.Purpose, now time.Time)
 
 // Ticket implements Store.
 func (b *Bolt) Ticket(ctx context.Context, user string, secret wire.Token, now time.Time) (t Token, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error { t, err = ticketOf(tx, user, secret, now); return err })
+	err = b.view(ctx, func(tx *txn) error { t, err = ticketOf(tx, user, secret, now); return err })
 	return t, err
 }
 
 // UseTicket implements Store.
 func (b *Bolt) UseTicket(ctx context.Context, user string, secret wire.Token, now time.Time) (t Token, err error) {
-	err = b.update(ctx, func(tx *bbolt.Tx) error {
+	err = b.update(ctx, func(tx *txn) error {
 		if t, err = ticketOf(tx, user, secret, now); err != nil {
 			return err
 		}
 		t = t.use("")
-		return tokens.put(tx, t.ID, t)
+		return putToken(tx, t)
 	})
 	return t, err
 }
 
-func ticketOf(tx *bbolt.Tx, user string, secret wire.Token, now time.Time) (Token, error) {
+func ticketOf(tx *txn, user string, secret wire.Token, now time.Time) (Token, error) {
 	t, refused, err := check(tx, secret, wire.ForTicket, now)
 	switch {
 	case err != nil:

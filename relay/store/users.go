@@ -8,16 +8,15 @@ import (
 
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
-	"go.etcd.io/bbolt"
 )
 
 // User implements Store.
 func (b *Bolt) User(ctx context.Context, name string) (u User, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error { u, err = userOf(tx, name, "show"); return err })
+	err = b.view(ctx, func(tx *txn) error { u, err = userOf(tx, name, "show"); return err })
 	return u, err
 }
 
-func userOf(tx *bbolt.Tx, name, what string) (User, error) {
+func userOf(tx *txn, name, what string) (User, error) {
 	u, ok, err := users.get(tx, name)
 	if err == nil && !ok {
 		err = cfcerr.New(cfcerr.NoSuchUser, "cannot %s user %s: there is no such user", what, name).With("user", name)
@@ -28,7 +27,7 @@ func userOf(tx *bbolt.Tx, name, what string) (User, error) {
 // Users implements Store.
 func (b *Bolt) Users(ctx context.Context) ([]User, error) {
 	var all []User
-	err := b.view(ctx, func(tx *bbolt.Tx) error {
+	err := b.view(ctx, func(tx *txn) error {
 		return users.scan(tx, "", func(_ string, u User) error { all = append(all, u); return nil })
 	})
 	return all, err
@@ -36,13 +35,13 @@ func (b *Bolt) Users(ctx context.Context) ([]User, error) {
 
 // Holder implements Store.
 func (b *Bolt) Holder(ctx context.Context, pubkey string) (h Holder, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error { h, _, err = keys.get(tx, pubkey); return err })
+	err = b.view(ctx, func(tx *txn) error { h, _, err = keys.get(tx, pubkey); return err })
 	return h, err
 }
 
 // DeleteUser implements Store.
 func (b *Bolt) DeleteUser(ctx context.Context, name string) error {
-	return b.update(ctx, func(tx *bbolt.Tx) error {
+	return b.update(ctx, func(tx *txn) error {
 		u, err := userOf(tx, name, "delete")
 		if err != nil {
 			return err
@@ -72,7 +71,7 @@ func (b *Bolt) DeleteUser(ctx context.Context, name string) error {
 }
 
 // bindUserKey makes a free key the user's and writes the user.
-func bindUserKey(tx *bbolt.Tx, u User, pubkey string) (User, error) {
+func bindUserKey(tx *txn, u User, pubkey string) (User, error) {
 	u.Pubkeys = append(slices.Clone(u.Pubkeys), pubkey)
 	slices.Sort(u.Pubkeys)
 	if err := keys.put(tx, pubkey, Holder{User: u.Name}); err != nil {
@@ -84,7 +83,7 @@ func bindUserKey(tx *bbolt.Tx, u User, pubkey string) (User, error) {
 // Members implements Store.
 func (b *Bolt) Members(ctx context.Context, realm string) (map[string]wire.Role, error) {
 	all := map[string]wire.Role{}
-	err := b.view(ctx, func(tx *bbolt.Tx) error {
+	err := b.view(ctx, func(tx *txn) error {
 		if _, err := realmOf(tx, realm, "list the members of"); err != nil {
 			return err
 		}
@@ -95,11 +94,11 @@ func (b *Bolt) Members(ctx context.Context, realm string) (map[string]wire.Role,
 
 // Memberships implements Store.
 func (b *Bolt) Memberships(ctx context.Context, user string) (all map[string]wire.Role, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error { all, err = membershipsOf(tx, user); return err })
+	err = b.view(ctx, func(tx *txn) error { all, err = membershipsOf(tx, user); return err })
 	return all, err
 }
 
-func membershipsOf(tx *bbolt.Tx, user string) (map[string]wire.Role, error) {
+func membershipsOf(tx *txn, user string) (map[string]wire.Role, error) {
 	all := map[string]wire.Role{}
 	c := tx.Bucket([]byte(members.name)).Cursor()
 	for k, _ := c.First(); k != nil; k, _ = c.Next() {
@@ -118,18 +117,18 @@ func membershipsOf(tx *bbolt.Tx, user string) (map[string]wire.Role, error) {
 
 // Role implements Store.
 func (b *Bolt) Role(ctx context.Context, realm, user string) (role wire.Role, err error) {
-	err = b.view(ctx, func(tx *bbolt.Tx) error { role, err = roleOf(tx, realm, user); return err })
+	err = b.view(ctx, func(tx *txn) error { role, err = roleOf(tx, realm, user); return err })
 	return role, err
 }
 
-func roleOf(tx *bbolt.Tx, realm, user string) (wire.Role, error) {
+func roleOf(tx *txn, realm, user string) (wire.Role, error) {
 	m, _, err := members.get(tx, pair(realm, user))
 	return wire.Role(m.Role), err
 }
 
 // SetMember implements Store.
 func (b *Bolt) SetMember(ctx context.Context, realm, user string, role wire.Role) (before wire.Role, err error) {
-	err = b.update(ctx, func(tx *bbolt.Tx) error {
+	err = b.update(ctx, func(tx *txn) error {
 		if _, err := realmOf(tx, realm, "add a member to"); err != nil {
 			return err
 		}
@@ -154,7 +153,7 @@ func (b *Bolt) SetMember(ctx context.Context, realm, user string, role wire.Role
 
 // RemoveMember implements Store.
 func (b *Bolt) RemoveMember(ctx context.Context, realm, user string) error {
-	return b.update(ctx, func(tx *bbolt.Tx) error {
+	return b.update(ctx, func(tx *txn) error {
 		if _, err := realmOf(tx, realm, "remove a member from"); err != nil {
 			return err
 		}
@@ -163,7 +162,7 @@ func (b *Bolt) RemoveMember(ctx context.Context, realm, user string) error {
 }
 
 // leave ends a membership, with the tickets that were narrowed to it.
-func leave(tx *bbolt.Tx, realm, user, what string) error {
+func leave(tx *txn, realm, user, what string) error {
 	role, err := roleOf(tx, realm, user)
 	if err != nil {
 		return err
@@ -184,7 +183,7 @@ func leave(tx *bbolt.Tx, realm, user, what string) error {
 
 // succeed makes sure that the realm has an owner besides user, and makes one of
 // them its owner by name where user was.
-func succeed(tx *bbolt.Tx, realm, user, what string) error {
+func succeed(tx *txn, realm, user, what string) error {
 	other := ""
 	err := members.scan(tx, pair(realm, ""), func(name string, m member) error {
 		if other == "" && name != user && wire.Role(m.Role) == wire.Owner {
