@@ -36,15 +36,17 @@ func kill(t *testing.T, pid int, sig syscall.Signal) {
 	}
 }
 
-// One node for all faults that it survives.
-func TestFaultsOfARealNode(t *testing.T) {
+// One node for all that it survives: its start is what takes long.
+func TestARealNode(t *testing.T) {
 	r := newRig(t)
 	defer r.end()
-	r.must("node.start_worker", "rtr1", map[string]any{"type": "router", "options": map[string]any{"cpu_affinity": []any{0}}})
 	for _, c := range []struct {
 		name string
 		f    func(*rig)
 	}{
+		{"rows", rows},
+		{"sessions of realms", sessions},
+		{"many changes at once", storm},
 		{"a hundred calls at once", manyCalls},
 		{"a killed worker", killedWorker},
 		{"guests", guests},
@@ -157,7 +159,7 @@ func stuckWorker(r *rig) {
 }
 
 func frozenNode(r *rig) {
-	node := r.agent.sup.Status().PID
+	node := r.nodePID()
 	kill(r.t, node, syscall.SIGSTOP)
 	thaw := sync.OnceFunc(func() { kill(r.t, node, syscall.SIGCONT) })
 	defer thaw()
@@ -184,7 +186,7 @@ func agentRestarts(r *rig) {
 		r.must("router.stop_router_realm", "rtr1", "again")
 	}
 	r.must("router.start_router_realm", "rtr1", "again", map[string]any{"name": "com.example.again"})
-	worker, node := r.pid("rtr1"), r.agent.sup.Status().PID
+	worker, node := r.pid("rtr1"), r.nodePID()
 	r.stopParts()
 	r.start()
 	if st := r.agent.sup.Status(); st.PID != node || !st.Adopted {
@@ -209,7 +211,7 @@ func agentRestarts(r *rig) {
 func killedNode(r *rig) {
 	r.must("node.start_worker", "g3", "guest", map[string]any{"executable": "sleep", "arguments": []any{"600"}})
 	guest := r.pid("g3")
-	node, worker := r.agent.sup.Status().PID, r.pid("rtr1")
+	node, worker := r.nodePID(), r.pid("rtr1")
 	answers := make(chan error, 20)
 	for range cap(answers) {
 		go func() {
@@ -251,7 +253,7 @@ func killedNode(r *rig) {
 }
 
 func shutdown(r *rig) {
-	node := r.agent.sup.Status().PID
+	node := r.nodePID()
 	d := r.must("node.shutdown", true)
 	if s := fmt.Sprintf("%+v", d); !reflect.DeepEqual(reflect.ValueOf(d).FieldByName("Restarting").Bool(), true) {
 		r.t.Errorf("shutdown gives %s", s)
@@ -293,7 +295,7 @@ func TestWorkersOfTheNodesOwnConfiguration(t *testing.T) {
 		t.Errorf("its start says %v", e.details)
 	}
 
-	kill(t, r.agent.sup.Status().PID, syscall.SIGKILL)
+	kill(t, r.nodePID(), syscall.SIGKILL)
 	r.wantEventsWithin(60*time.Second, []string{"brief"}, append(slices.Clone(brief), brief...)...)
 	r.wantEvents([]string{"own"}, append(append(slices.Clone(up), "on_worker_stopped"), up...)...)
 	r.wantEvents([]string{"own", "realm1"}, append(append(slices.Clone(realmUp), "on_router_realm_stopped"), realmUp...)...)
@@ -344,7 +346,7 @@ func TestSupervisorLeavesNothingBehind(t *testing.T) {
 	r := newRig(t, patience(5*time.Second)) // the node would wait for the guest's child for 20 s
 	r.must("node.start_worker", "rtr1", "router")
 	r.must("node.start_worker", "g1", "guest", map[string]any{"executable": "sh", "arguments": []any{"-c", "sleep 601 & sleep 602"}})
-	node := r.agent.sup.Status().PID
+	node := r.nodePID()
 
 	second, err := crossbar.NewSupervisor(crossbar.SupervisorConfig{Executable: r.dir.Executable, Dir: r.dir.Path, StateDir: t.TempDir(), KeepRunning: true})
 	if err != nil {

@@ -53,7 +53,7 @@ type rig struct {
 	log       *zap.Logger
 	supervise bool
 	patience  time.Duration
-	node      int // pid of the last node
+	nodes     []int // pids of all its nodes
 
 	agent *agent
 }
@@ -188,14 +188,19 @@ func (r *rig) stopParts() {
 	if r.agent == nil {
 		return
 	}
+	if r.agent.sup != nil {
+		r.nodePID()
+	}
 	r.agent.cancel()
 	r.agent.done.Wait()
-	if r.agent.sup != nil {
-		if pid := r.agent.sup.Status().PID; pid != 0 {
-			r.node = pid
-		}
-	}
 	r.agent = nil
+}
+
+// nodePID is the pid of the supervised node.
+func (r *rig) nodePID() int {
+	pid := r.agent.sup.Status().PID
+	r.nodes = append(r.nodes, pid)
+	return pid
 }
 
 // end stops the agent's parts and the node.
@@ -206,7 +211,11 @@ func (r *rig) end() {
 	r.wait("the node is adopted", func() bool { return r.agent.sup.Status().State == "running" })
 	r.stopParts()
 	// An adopted node is still a child of this process, which has forgotten it.
-	_, _ = syscall.Wait4(r.node, nil, syscall.WNOHANG, nil)
+	for _, pid := range r.nodes {
+		if pid > 0 {
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+	}
 }
 
 func (r *rig) wait(what string, ok func() bool) {

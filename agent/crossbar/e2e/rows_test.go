@@ -11,10 +11,10 @@ import (
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
-func TestRowsOfARealNode(t *testing.T) {
-	r := newRig(t)
-	defer r.end()
-
+// rows tries each row with good arguments and bad ones. It leaves rtr1, a
+// router worker that is pinned to a CPU.
+func rows(r *rig) {
+	t := r.t
 	status := r.mustDict("node.get_status")
 	if status["management_node_id"] != "n1" || status["management_realm"] != "demo" {
 		t.Errorf("the node is paired as n1 in demo, its status says %v in %v", status["management_node_id"], status["management_realm"])
@@ -53,6 +53,7 @@ func TestRowsOfARealNode(t *testing.T) {
 	r.wantEvents([]string{"rtr1"}, "on_worker_starting", "on_worker_started", "on_worker_stopping", "on_worker_stopped")
 	r.refused(cfcerr.NoSuchWorker, "node.get_worker", "rtr1")
 	r.refused(cfcerr.NoSuchWorker, "node.stop_worker", "rtr1")
+	r.must("node.start_worker", "rtr1", map[string]any{"type": "router", "options": map[string]any{"cpu_affinity": []any{0}}})
 }
 
 func (r *rig) wantEvents(ids []string, names ...string) {

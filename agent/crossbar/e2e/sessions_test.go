@@ -14,11 +14,9 @@ import (
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
-// Whether a realm runs is decided by who can join it.
-func TestSessionsOfRealms(t *testing.T) {
-	r := newRig(t)
-	defer r.end()
-	r.must("node.start_worker", "rtr1", "router")
+// sessions joins realms: whether one runs is decided by who can.
+func sessions(r *rig) {
+	t := r.t
 	port := freePort(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -77,11 +75,10 @@ func freePort(t *testing.T) int {
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
-// Many changes at once, on two workers: each is done or refused as busy, and
-// what the node runs afterwards is what was answered.
-func TestStormOfChanges(t *testing.T) {
-	r := newRig(t)
-	defer r.end()
+// storm makes many changes at once, on two workers: each is done or refused as
+// busy, and what the node runs afterwards is what was answered.
+func storm(r *rig) {
+	t := r.t
 	r.must("node.start_worker", "w0", "router")
 	r.must("node.start_worker", "w1", "router")
 	var mu sync.Mutex
@@ -126,4 +123,6 @@ func TestStormOfChanges(t *testing.T) {
 			}
 		}
 	}
+	r.must("node.stop_worker", "w0")
+	r.must("node.stop_worker", "w1")
 }
