@@ -25,8 +25,9 @@ func (jsonScanner) skip(b []byte, at, nesting int) (int, itemKind, error) {
 		if at >= len(b) {
 			return 0, 0, errShort
 		}
-		k, complete := kindOther, true
+		var k itemKind
 		var err error
+		complete := true
 		switch c := b[at]; {
 		case s.wantsKey() && c != '"':
 			return 0, 0, errKey

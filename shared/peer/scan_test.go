@@ -197,7 +197,7 @@ func agree(t testing.TB, f *format, b []byte) {
 	if !equal(*args, *wantArgs) || !equal(*kwargs, *wantKwargs) {
 		t.Fatalf("%s: % x\nraw  %#v %#v\nfull %#v %#v", f.name, b, *args, *kwargs, *wantArgs, *wantKwargs)
 	}
-	passOn(t, f, raw, wamp.List(*args), wamp.Dict(*kwargs))
+	passOn(t, f, raw, *args, *kwargs)
 }
 
 func equal[T wamp.List | wamp.Dict](a, b T) bool {
