@@ -20,7 +20,7 @@ import (
 
 // ClaimUser brings a user's key in, for package auth. address is the claimer's.
 func (m *Manager) ClaimUser(ctx context.Context, c store.UserClaim, address string) (store.UserClaimed, error) {
-	return changed(ctx, m, func() (store.UserClaimed, error) {
+	return changed(ctx, m, nobody, func() (store.UserClaimed, error) {
 		out, err := m.cfg.Store.ClaimUser(ctx, c)
 		if err != nil || !out.Claimed {
 			return out, err
@@ -47,7 +47,7 @@ func (m *Manager) ClaimUser(ctx context.Context, c store.UserClaim, address stri
 
 // ClaimNode brings a node's key in, for package auth.
 func (m *Manager) ClaimNode(ctx context.Context, c store.NodeClaim, address string) (store.NodeClaimed, error) {
-	return changed(ctx, m, func() (store.NodeClaimed, error) {
+	return changed(ctx, m, nobody, func() (store.NodeClaimed, error) {
 		out, err := m.cfg.Store.ClaimNode(ctx, c)
 		if err != nil || !out.Claimed {
 			return out, err
@@ -70,7 +70,7 @@ func (m *Manager) ClaimNode(ctx context.Context, c store.NodeClaim, address stri
 // good stays as it is, so that a restart does not take it out of somebody's
 // hands. With users there is none, and the path is empty.
 func (m *Manager) FirstOwner(ctx context.Context) (path string, err error) {
-	return changed(ctx, m, func() (string, error) {
+	return changed(ctx, m, nobody, func() (string, error) {
 		path := m.cfg.OwnerTokenFile
 		users, err := m.cfg.Store.Users(ctx)
 		if err != nil {

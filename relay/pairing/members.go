@@ -30,9 +30,14 @@ func (m *Manager) listMembers(ctx context.Context, c catalog.Caller, in catalog.
 
 func (m *Manager) addMember(ctx context.Context, c catalog.Caller, in catalog.AddMemberIn) (catalog.MemberInfo, error) {
 	out := catalog.MemberInfo{Realm: string(in.Realm), User: string(in.User), Role: string(in.Role)}
-	return changed(ctx, m, func() (catalog.MemberInfo, error) {
+	return changed(ctx, m, c.AuthID, func() (catalog.MemberInfo, error) {
 		if err := m.owns(ctx, c, out.Realm, "add a member"); err != nil {
 			return catalog.MemberInfo{}, err
+		}
+		if in.Role == catalog.RoleName(wire.Owner) {
+			if err := m.roomForOwner(ctx, out.Realm, out.User); err != nil {
+				return catalog.MemberInfo{}, err
+			}
 		}
 		before, err := m.cfg.Store.SetMember(ctx, out.Realm, out.User, wire.Role(in.Role))
 		if err != nil {
@@ -49,9 +54,18 @@ func (m *Manager) addMember(ctx context.Context, c catalog.Caller, in catalog.Ad
 	})
 }
 
+// roomForOwner is roomForRealm for one who is to own this realm too.
+func (m *Manager) roomForOwner(ctx context.Context, realm, user string) error {
+	role, err := m.cfg.Store.Role(ctx, realm, user)
+	if err != nil || role == wire.Owner {
+		return err
+	}
+	return m.roomForRealm(ctx, user, "make "+user+" an owner of realm "+realm)
+}
+
 func (m *Manager) removeMember(ctx context.Context, c catalog.Caller, in catalog.MemberIn) (catalog.MemberRemoved, error) {
 	realm, user := string(in.Realm), string(in.User)
-	return changed(ctx, m, func() (catalog.MemberRemoved, error) {
+	return changed(ctx, m, c.AuthID, func() (catalog.MemberRemoved, error) {
 		check := func() error { return m.owns(ctx, c, realm, "remove a member") }
 		if user == c.AuthID {
 			check = func() error { _, err := m.member(ctx, c, realm); return err }
@@ -79,7 +93,7 @@ func (m *Manager) listUsers(ctx context.Context, _ catalog.Caller, _ catalog.Non
 
 func (m *Manager) deleteUser(ctx context.Context, c catalog.Caller, in catalog.UserIn) (catalog.UserDeleted, error) {
 	user := string(in.User)
-	return changed(ctx, m, func() (catalog.UserDeleted, error) {
+	return changed(ctx, m, c.AuthID, func() (catalog.UserDeleted, error) {
 		if err := m.relayOwner(ctx, c, "delete a user"); err != nil {
 			return catalog.UserDeleted{}, err
 		}

@@ -161,7 +161,7 @@ func (m *Manager) pairNode(ctx context.Context, c catalog.Caller, in catalog.Pai
 	if err != nil {
 		return catalog.NodeInfo{}, err
 	}
-	return changed(ctx, m, func() (catalog.NodeInfo, error) {
+	return changed(ctx, m, c.AuthID, func() (catalog.NodeInfo, error) {
 		if err := m.owns(ctx, c, string(in.Realm), "pair a node"); err != nil {
 			return catalog.NodeInfo{}, err
 		}
@@ -191,7 +191,7 @@ func (m *Manager) tell(e *catalog.Event, n store.Node, reason, by string) {
 }
 
 func (m *Manager) unpairNode(ctx context.Context, c catalog.Caller, in catalog.UserNodeIn) (catalog.NodeUnpaired, error) {
-	return changed(ctx, m, func() (catalog.NodeUnpaired, error) {
+	return changed(ctx, m, c.AuthID, func() (catalog.NodeUnpaired, error) {
 		n, _, err := m.anyNode(ctx, c, in.Node)
 		if err == nil {
 			err = m.owns(ctx, c, n.Realm, "unpair a node")

@@ -10,9 +10,10 @@
 // Each change is two things, one in the store and one in the hub (a realm
 // started, sessions ended, a node made known), and they must come in the same
 // order everywhere: else a realm could live in one and not in the other. So
-// changes are made one after another under one lock, which is waited for with
-// the caller's deadline. The rights of the caller are looked up under the same
-// lock: a right that was lost a moment ago counts no more. Reads take no lock.
+// changes are made one after another, each in its turn, which is waited for with
+// the caller's deadline; the turns are such that nobody can hold up the others.
+// The rights of the caller are looked up within the turn: a right that was lost
+// a moment ago counts no more. Reads wait for nobody.
 package pairing
 
 import (
@@ -59,14 +60,18 @@ type Config struct {
 	OwnerTokenFile string
 	// OwnerName is the user that it makes; "admin".
 	OwnerName string
-	Now       func() time.Time
+	// Waiting is how many changes of one user may wait for their turn; 16.
+	Waiting int
+	// Realms is how many management realms one user may own; 100.
+	Realms int
+	Now    func() time.Time
 }
 
 // Manager carries out the rows.
 type Manager struct {
-	cfg      Config
-	started  time.Time
-	changing chan struct{}
+	cfg     Config
+	started time.Time
+	turns   *turns
 }
 
 // New makes a Manager. Bind it, then Load, then let sessions in.
@@ -83,7 +88,13 @@ func New(cfg Config) *Manager {
 	if cfg.OwnerName == "" {
 		cfg.OwnerName = "admin"
 	}
-	return &Manager{cfg: cfg, started: cfg.Now(), changing: make(chan struct{}, 1)}
+	if cfg.Waiting == 0 {
+		cfg.Waiting = defaultWaiting
+	}
+	if cfg.Realms == 0 {
+		cfg.Realms = defaultRealms
+	}
+	return &Manager{cfg: cfg, started: cfg.Now(), turns: newTurns(cfg.Waiting)}
 }
 
 // Bind binds all rows of the users realm and of management realms that the
@@ -169,27 +180,6 @@ func (m *Manager) lastPresence(n store.Node) route.Presence {
 		p.Since, p.Reason = m.started, "relay-restarted"
 	}
 	return p
-}
-
-// change makes changes come one after another.
-func (m *Manager) change(ctx context.Context) (done func(), err error) {
-	select {
-	case m.changing <- struct{}{}:
-		return func() { <-m.changing }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// changed is change for handlers: it makes one change and returns its result.
-func changed[Out any](ctx context.Context, m *Manager, do func() (Out, error)) (Out, error) {
-	done, err := m.change(ctx)
-	if err != nil {
-		var none Out
-		return none, err
-	}
-	defer done()
-	return do()
 }
 
 func noSuchRealm(realm string) *cfcerr.Error {

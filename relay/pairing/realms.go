@@ -66,7 +66,10 @@ func (m *Manager) createRealm(ctx context.Context, c catalog.Caller, in catalog.
 	if len(in.Config) > 0 {
 		return catalog.RealmInfo{}, cfcerr.Argument("config."+sortedKeys(in.Config)[0], "nothing: config is reserved and must be empty")
 	}
-	return changed(ctx, m, func() (catalog.RealmInfo, error) {
+	return changed(ctx, m, c.AuthID, func() (catalog.RealmInfo, error) {
+		if err := m.roomForRealm(ctx, c.AuthID, "create realm "+string(in.Name)); err != nil {
+			return catalog.RealmInfo{}, err
+		}
 		r := store.Realm{Name: string(in.Name), OID: uuid.NewString(), Created: m.cfg.Now(), Owner: c.AuthID}
 		if err := m.cfg.Store.CreateRealm(ctx, r); err != nil {
 			return catalog.RealmInfo{}, err
@@ -82,9 +85,31 @@ func (m *Manager) createRealm(ctx context.Context, c catalog.Caller, in catalog.
 	})
 }
 
+const defaultRealms = 100
+
+// roomForRealm refuses one who owns as many realms as one may. Whoever was made
+// an owner counts as the one who created the realm does: else realms could be
+// had without limit by giving them away.
+func (m *Manager) roomForRealm(ctx context.Context, user, what string) error {
+	in, err := m.cfg.Store.Memberships(ctx, user)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, role := range in {
+		if role == wire.Owner {
+			n++
+		}
+	}
+	if n >= m.cfg.Realms {
+		return cfcerr.New(cfcerr.LimitExceeded, "cannot %s: %s owns %d realms", what, user, n).With("limit", m.cfg.Realms)
+	}
+	return nil
+}
+
 func (m *Manager) deleteRealm(ctx context.Context, c catalog.Caller, in catalog.DeleteRealmIn) (catalog.RealmDeleted, error) {
 	name := string(in.Name)
-	return changed(ctx, m, func() (catalog.RealmDeleted, error) {
+	return changed(ctx, m, c.AuthID, func() (catalog.RealmDeleted, error) {
 		if err := m.owns(ctx, c, name, "delete the realm"); err != nil {
 			return catalog.RealmDeleted{}, err
 		}

@@ -194,3 +194,28 @@ func TestStatus(t *testing.T) {
 		}
 	}
 }
+
+// Nobody can have realms without limit, nor give them away for more.
+func TestRealmsOfOneUserAreLimited(t *testing.T) {
+	r := newRig(t)
+	r.limit(3)
+	for _, name := range []string{"e1", "e2", "e3"} {
+		r.must("eve", "create_management_realm", name)
+	}
+	if e := r.refuse(cfcerr.LimitExceeded, "eve", "create_management_realm", "e4"); e.Details["limit"] != 3 {
+		t.Errorf("details %v", e.Details)
+	}
+	if _, err := r.Store.Realm(r.Ctx(), "e4"); cfcerr.KindOf(err) != cfcerr.NoSuchRealm {
+		t.Errorf("the realm is there: %v", err)
+	}
+	// One who is made an owner counts too, and one who is none does not.
+	r.refuse(cfcerr.LimitExceeded, "ann", "add_member", "r1", "eve", "owner")
+	r.must("ann", "add_member", "r1", "eve", "operator")
+	r.must("eve", "add_member", "e1", "eve", "owner") // is one already
+	r.must("eve", "delete_management_realm", "e1")
+	r.must("ann", "add_member", "r1", "eve", "owner")
+	r.refuse(cfcerr.LimitExceeded, "eve", "create_management_realm", "e4")
+	r.must("eve", "remove_member", "r1", "eve")
+	r.must("eve", "create_management_realm", "e4")
+	r.must("ann", "create_management_realm", "a2")
+}

@@ -165,6 +165,7 @@ type rig struct {
 	pin   string
 	owner string // path of the first owner's token
 	now   time.Time
+	most  int // realms of one user
 }
 
 // emptyRig has no user yet.
@@ -184,7 +185,7 @@ func emptyRig(t *testing.T) (*rig, *store.Bolt) {
 func (r *rig) start(s store.Store) {
 	r.t.Helper()
 	r.table = catalog.NewTable()
-	r.m = pairing.New(pairing.Config{Store: s, Hub: r.hub, Audit: r.audit, Version: "1.2.3", OwnerTokenFile: r.owner,
+	r.m = pairing.New(pairing.Config{Store: s, Hub: r.hub, Audit: r.audit, Version: "1.2.3", OwnerTokenFile: r.owner, Realms: r.most,
 		Pin: func() string { return r.pin }, Now: func() time.Time { return r.now }})
 	r.m.Bind(r.table)
 	if err := r.m.Load(r.t.Context()); err != nil {
@@ -205,6 +206,14 @@ func newRig(t *testing.T) *rig {
 	r.must("ann", "add_member", "r1", "bob", "viewer")
 	r.hub.did()
 	return r
+}
+
+// limit starts the manager anew, with a limit of realms.
+func (r *rig) limit(realms int) {
+	r.t.Helper()
+	r.most, r.hub.realms = realms, map[string]map[string]string{}
+	r.start(r.Store)
+	r.hub.did()
 }
 
 // call calls a row of the users realm by its name, as the hub would.

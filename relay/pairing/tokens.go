@@ -26,7 +26,7 @@ func (m *Manager) createToken(ctx context.Context, c catalog.Caller, in catalog.
 		return catalog.TokenMade{}, err
 	}
 	t.By = c.AuthID
-	return changed(ctx, m, func() (catalog.TokenMade, error) {
+	return changed(ctx, m, c.AuthID, func() (catalog.TokenMade, error) {
 		if err := m.mayMake(ctx, c, &t); err != nil {
 			return catalog.TokenMade{}, err
 		}
@@ -207,7 +207,7 @@ func (m *Manager) revokeToken(ctx context.Context, c catalog.Caller, in catalog.
 		return catalog.TokenRevoked{}, cfcerr.Argument("id", wire.TokenIDForm+", never the token itself")
 	}
 	none := cfcerr.New(cfcerr.NoSuchToken, "cannot revoke token %s: there is none, or it is not yours", in.ID)
-	return changed(ctx, m, func() (catalog.TokenRevoked, error) {
+	return changed(ctx, m, c.AuthID, func() (catalog.TokenRevoked, error) {
 		t, err := m.cfg.Store.Token(ctx, in.ID)
 		if err != nil {
 			return catalog.TokenRevoked{}, hide(err, cfcerr.NoSuchToken, none)
