@@ -166,6 +166,7 @@ func TestHelloForms(t *testing.T) {
 		"methods text": set("authmethods", "cryptosign"), "no methods": set("authmethods", nil), "methods of numbers": set("authmethods", wamp.List{1, nil, wamp.Dict{}}),
 		"unknown method": set("authmethods", wamp.List{"anonymous", "scram"}), "many methods": set("authmethods", make(wamp.List, 33)),
 		"role a number": set("authrole", 7), "pubkey a number": set("authextra", wamp.Dict{"pubkey": 1}), "pubkey short": set("authextra", wamp.Dict{"pubkey": "ab"}),
+		"pubkey weak":   set("authextra", wamp.Dict{"pubkey": "01" + strings.Repeat("00", 31)}),
 		"pubkey no hex": set("authextra", wamp.Dict{"pubkey": strings.Repeat("x", 64)}), "code a dict": set("authextra", wamp.Dict{"pubkey": key.Public(), "activation_code": wamp.Dict{}}),
 		"code long":      set("authextra", wamp.Dict{"pubkey": key.Public(), "activation_code": strings.Repeat("c", 300)}),
 		"ticket no user": func(h *wamp.Hello) { h.Details["authmethods"] = wamp.List{"ticket"}; delete(h.Details, "authid") },

@@ -100,6 +100,9 @@ func (h *hello) fromExtra(extra fields, agentPath bool) (err error) {
 	if h.pubkey = strings.ToLower(h.pubkey); !wire.ValidPubkey(h.pubkey) {
 		return cfcerr.Argument("authextra.pubkey", wire.PubkeyForm)
 	}
+	if identity.Weak(h.pubkey) {
+		return cfcerr.Argument("authextra.pubkey", "the public half of a real key: anybody can sign for this one")
+	}
 	if h.code, err = extra.text("activation_code", 256); err != nil {
 		return err
 	}

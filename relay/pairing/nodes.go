@@ -9,6 +9,7 @@ import (
 	"fabric.center/cfc/relay/store"
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/identity"
 	"fabric.center/cfc/shared/wire"
 	"github.com/google/uuid"
 )
@@ -157,6 +158,9 @@ func (m *Manager) pairNode(ctx context.Context, c catalog.Caller, in catalog.Pai
 	labels, err := o.labels("labels")
 	if err == nil {
 		err = o.only("labels")
+	}
+	if err == nil && identity.Weak(string(in.Pubkey)) {
+		err = cfcerr.Argument("pubkey", "the public half of a real key: anybody can sign for this one")
 	}
 	if err != nil {
 		return catalog.NodeInfo{}, err

@@ -36,6 +36,10 @@ func TestPairNode(t *testing.T) {
 			t.Errorf("%v: details %v", bad, e.Details)
 		}
 	}
+	weak := "01" + strings.Repeat("00", 31)
+	if e := r.refuse(cfcerr.InvalidArgument, "ann", "pair_node", weak, "r1", "n2"); e.Details["argument"] != "pubkey" {
+		t.Errorf("a key for which anybody can sign: details %v", e.Details)
+	}
 	r.did()
 }
 

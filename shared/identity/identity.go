@@ -134,6 +134,9 @@ func Verify(pubkey, challenge, signature string, channelID []byte) error {
 	if err != nil || len(pk) != ed25519.PublicKeySize {
 		return errors.New("cannot verify: the public key is not 64 hex digits")
 	}
+	if Weak(pubkey) {
+		return errors.New("cannot verify: anybody can sign for this public key")
+	}
 	want, err := hex.DecodeString(challenge)
 	if err != nil || len(want) != ChallengeSize {
 		return errors.New("cannot verify: the challenge is not 64 hex digits")
