@@ -232,3 +232,16 @@ func TestLoginDuringRemoval(t *testing.T) {
 		}
 	}
 }
+
+// A ticket cannot be made into a key that outlives it.
+func TestTicketSessionMakesNoKey(t *testing.T) {
+	r := newRelay(t)
+	made, _ := wamp.AsDict(r.call(r.join("bob", ""), "create_token", "ticket", wamp.Dict{"ttl": "5m"}).Arguments[0])
+	secret, _ := made["token"].(string)
+	script := r.open(session.Config{URL: r.url, AuthID: "bob", Ticket: secret})
+	_, err := script.Call(r.Ctx(), "cfc.create_token", wamp.List{"user", wamp.Dict{"add": true}}, nil, session.CallOptions{})
+	if cfcerr.KindOf(err) != cfcerr.NotAuthorized {
+		t.Errorf("got %v", err)
+	}
+	r.call(script, "get_tokens")
+}

@@ -226,6 +226,13 @@ func (r *rig) call(user, name string, args ...any) (any, error) {
 	return r.run(op, catalog.Caller{AuthID: user, Realm: wire.UsersRealm}, args)
 }
 
+// byTicket calls a row of the users realm from a session of a ticket.
+func (r *rig) byTicket(user, name string, args ...any) (any, error) {
+	r.t.Helper()
+	op, _ := r.index.Users(wire.Prefix + name)
+	return r.run(op, catalog.Caller{AuthID: user, Realm: wire.UsersRealm, Method: "ticket"}, args)
+}
+
 // inRealm calls a row of a management realm.
 func (r *rig) inRealm(realm, user, name string, args ...any) (any, error) {
 	r.t.Helper()

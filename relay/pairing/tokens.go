@@ -114,6 +114,9 @@ func (o options) fit(t store.Token) error {
 // of one that is for himself.
 func (m *Manager) mayMake(ctx context.Context, c catalog.Caller, t *store.Token) error {
 	switch {
+	case c.Method == "ticket" && t.Purpose != wire.ForNode:
+		// A ticket that makes keys or tickets would not end with its time.
+		return cfcerr.New(cfcerr.NotAuthorized, "cannot make a %s token: you logged in with a ticket, it takes your key", t.Purpose)
 	case t.Purpose == wire.ForNode:
 		return m.owns(ctx, c, t.Realm, "make a node token")
 	case t.Purpose == wire.ForTicket:

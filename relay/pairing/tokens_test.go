@@ -148,6 +148,31 @@ func TestWhoMakesWhichToken(t *testing.T) {
 	}
 }
 
+// What ends with a ticket's time must not live on in a key or another ticket.
+func TestTicketMakesNothingThatLasts(t *testing.T) {
+	r := newRig(t)
+	for name, c := range map[string]struct {
+		user, purpose string
+		options       dict
+		want          cfcerr.Kind
+	}{
+		"a key":                  {"bob", "user", dict{"add": true}, cfcerr.NotAuthorized},
+		"a ticket":               {"bob", "ticket", nil, cfcerr.NotAuthorized},
+		"a ticket for the realm": {"ann", "ticket", dict{"realm": "r1"}, cfcerr.NotAuthorized},
+		"a user":                 {"root", "user", dict{"user": "new"}, cfcerr.NotAuthorized},
+		"a member":               {"ann", "user", dict{"user": "new", "realm": "r1", "role": "owner"}, cfcerr.NotAuthorized},
+		"another's keys":         {"root", "user", dict{"user": "bob", "replace": true}, cfcerr.NotAuthorized},
+		"a node, by an owner":    {"ann", "node", dict{"realm": "r1"}, 0},
+		"a node, by a viewer":    {"bob", "node", dict{"realm": "r1"}, cfcerr.NotAuthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if out, err := r.byTicket(c.user, "create_token", c.purpose, c.options); cfcerr.KindOf(err) != c.want {
+				t.Errorf("%+v, %v", out, err)
+			}
+		})
+	}
+}
+
 func TestListAndRevokeTokens(t *testing.T) {
 	r := newRig(t)
 	r.must("ann", "add_member", "r1", "eve", "owner")

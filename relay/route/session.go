@@ -65,7 +65,7 @@ func newSession(h *Hub, r *realm, c *peer.Conn, id Identity) *session {
 	if s.kind != agent {
 		s.calls = map[wamp.ID]*call{}
 	}
-	s.caller = catalog.Caller{Session: s.sid, AuthID: id.AuthID, Realm: r.name}
+	s.caller = catalog.Caller{Session: s.sid, AuthID: id.AuthID, Realm: r.name, Method: id.Method}
 	if s.kind == member {
 		s.caller.Role = wire.Role(id.Role)
 	}

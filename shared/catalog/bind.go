@@ -15,6 +15,9 @@ type Caller struct {
 	// Role is the member's role in the management realm; empty in the users realm.
 	Role  wire.Role
 	Realm string
+	// Method is how the session logged in, "cryptosign" or "ticket"; empty where
+	// that is not known.
+	Method string
 }
 
 // Call is one call of a row, its payload not yet decoded.
