@@ -33,7 +33,11 @@ func (p Payload) empty() bool { return p.args.n == 0 && p.kwargs.n == 0 }
 // Args is the number of positional arguments.
 func (p Payload) Args() int { return p.args.n }
 
-// First decodes args[0]; nil where there is none.
+// maxText is how long a text may be that is decoded of a payload, in bytes on
+// the wire: names are shorter, and nothing else is looked at.
+const maxText = 1 << 10
+
+// First is args[0] where that is a short text, else nil.
 func (p Payload) First() any {
 	_, v := p.first()
 	return v
@@ -56,7 +60,10 @@ func (p Payload) first() (end int, v any) {
 }
 
 func (f *format) decodeItem(b []byte, k itemKind) any {
-	if k == kindString && f != jsonFormat {
+	if k != kindString || len(b) > maxText {
+		return nil
+	}
+	if f != jsonFormat {
 		return string(f.scan.text(b))
 	}
 	v, _ := f.value(b)
@@ -76,7 +83,7 @@ func (p Payload) Rest() Payload {
 	return p
 }
 
-// Keyword decodes a keyword argument and says how often it is there.
+// Keyword is a keyword argument as First gives it, and how often it is there.
 func (p Payload) Keyword(name string) (v any, times int) {
 	p.pairs(func(key, value []byte, k itemKind, _ body) {
 		if string(p.f.scan.text(key)) == name {

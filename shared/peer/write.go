@@ -63,15 +63,19 @@ func (b *Batch) Write(c *Conn, m wamp.Message) error {
 	if err := c.queue(m, open, open); err != nil {
 		return err
 	}
+	b.hold(c)
+	return nil
+}
+
+func (b *Batch) hold(c *Conn) {
 	for _, held := range b.conns {
 		if held == c {
-			return nil
+			return
 		}
 	}
 	if b.conns = append(b.conns, c); len(b.conns) >= batchSize {
 		b.Flush()
 	}
-	return nil
 }
 
 // Flush sends off what was written.

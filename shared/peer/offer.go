@@ -1,0 +1,71 @@
+package peer
+
+import (
+	"errors"
+
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+// ErrFull is the refusal of Offer.
+var ErrFull = errors.New("cannot send: too much is queued for the far side")
+
+// Offer is Write for what can as well be refused: where Write drops a far side
+// whose queue is over its bound, Offer says ErrFull and the connection lives
+// on. So what others send to it cannot end it, however thin its line; it is
+// dropped only when it takes nothing for the write time-out.
+func (b *Batch) Offer(c *Conn, m wamp.Message) error {
+	if err := c.offer(m, c.opt.QueueBytes); err != nil {
+		return err
+	}
+	b.hold(c)
+	return nil
+}
+
+// Insist is Write for small messages to a connection whose queue others may
+// have filled by Offer: for these there is room as there is for control frames.
+func (b *Batch) Insist(c *Conn, m wamp.Message) error {
+	if err := c.insist(m); err != nil {
+		return err
+	}
+	b.hold(c)
+	return nil
+}
+
+// Insist is Batch.Insist, and sends it off.
+func (c *Conn) Insist(m wamp.Message) error {
+	if err := c.insist(m); err != nil {
+		return err
+	}
+	c.flush()
+	return nil
+}
+
+func (c *Conn) insist(m wamp.Message) error {
+	err := c.offer(m, c.opt.QueueBytes+MaxMessage)
+	if err == ErrFull {
+		c.drop(ReasonSlow)
+		return ErrSlow
+	}
+	return err
+}
+
+// offer encodes m into the queue as long as that holds no more than bound.
+func (c *Conn) offer(m wamp.Message, bound int) error {
+	buf := buffers.Get().(*[]byte)
+	defer recycle(buf)
+	head, rest, err := c.format.encode((*buf)[:0], m)
+	if err != nil {
+		return err
+	}
+	*buf = head
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state > open:
+		return ErrClosed
+	case c.out.taken+c.out.pending() > bound:
+		return ErrFull
+	}
+	c.out.append(c.opcode(), c.client, head, rest)
+	return nil
+}
