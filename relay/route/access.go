@@ -1,6 +1,7 @@
 package route
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -146,40 +147,57 @@ func (s *session) forward(c *call, n *node, key string, p peer.Payload) error {
 	if !online || a == nil {
 		return n.offline()
 	}
-	known, err := a.invoke(c, s, &peer.Invocation{Caller: s.sid, AuthID: s.id.AuthID, AuthRole: s.id.Role,
-		Timeout: c.limit.Milliseconds(), Progress: c.progress, Op: key, Payload: p})
-	switch {
-	case !known && err == nil:
-		return n.offline()
-	case !known:
+	c.agent = a
+	if err := c.begin(); err != nil {
 		return err
-	case err == nil, err == peer.ErrClosed, err == peer.ErrSlow: // the agent's end answers all its calls
-		return nil
-	case c.take():
-		s.hub.met.inFlight.Dec()
-		return cfcerr.New(cfcerr.InvalidArgument, "cannot carry the arguments to node %s: %v", n.id, err).
-			With("argument", "args").With("expected", "values that the agent's serializer can express")
 	}
-	return nil
+	// Transcoding may take long: nobody else waits for it.
+	p, err := p.For(a.conn)
+	if err == nil {
+		err = a.invoke(c, s, &peer.Invocation{Caller: s.sid, AuthID: s.id.AuthID, AuthRole: s.id.Role,
+			Timeout: c.limit.Milliseconds(), Progress: c.progress, Op: key, Payload: p})
+	}
+	switch {
+	case err == nil:
+		c.arm()
+		return nil
+	case !c.take(): // the caller has gone
+		return nil
+	}
+	s.hub.met.inFlight.Dec()
+	switch err {
+	case errGone:
+		return n.offline()
+	case peer.ErrFull:
+		return cfcerr.New(cfcerr.LimitExceeded, "cannot reach node %s now: its agent's line is slower than the calls for it; try again", n.id).
+			With("node_id", n.id).With("reason", "queue")
+	}
+	return cfcerr.New(cfcerr.InvalidArgument, "cannot carry the arguments to node %s: %v", n.id, err).
+		With("argument", "args").With("expected", "values that the agent's serializer can express")
 }
 
-// invoke enters the call among those of its caller and of the agent, and
-// writes it. All under one lock, because ids have to arrive in their order:
-// clients drop an INVOCATION with an id below the last. It reports whether the
-// agent knows the call; with no error it does not when its session is over.
-func (a *session) invoke(c *call, via *session, m *peer.Invocation) (known bool, err error) {
+// errGone is the end of the agent's session, or of its registration.
+var errGone = errors.New("the agent has gone")
+
+// invoke writes the call to the agent, if there is room for it. Its id is given
+// under the same lock, because ids have to arrive in their order: clients drop
+// an INVOCATION with an id below the last. An agent that ends answers all calls
+// that it was given.
+func (a *session) invoke(c *call, via *session, m *peer.Invocation) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ended || a.registered == 0 {
-		return false, nil
+	switch {
+	case a.ended || a.registered == 0:
+		return errGone
+	case c.over.Load(): // so the agent never hears of it
+		return nil
 	}
-	c.agent, c.invocation = a, a.lastInv+1
-	if err := c.begin(); err != nil {
-		return false, err
+	m.Request, m.Registration = a.lastInv+1, a.registered
+	if err := via.conn.Batch().Offer(a.conn, m); err != nil && err != peer.ErrClosed {
+		return err
 	}
 	a.lastInv++
+	c.invocation = a.lastInv
 	a.invocations[c.invocation] = c
-	a.hub.wheel.add(&c.timer, c, c.started.Add(c.limit))
-	m.Request, m.Registration = c.invocation, a.registered
-	return true, via.conn.Batch().Write(a.conn, m)
+	return nil
 }

@@ -21,7 +21,8 @@ type call struct {
 	started  time.Time
 	limit    time.Duration // from then on
 
-	// Of a remote call.
+	// Of a remote call. The id is 0 until the agent is told, and guarded by the
+	// agent's lock until the call is over.
 	agent      *session
 	invocation wamp.ID
 
@@ -58,6 +59,15 @@ var (
 	errEnded  = cfcerr.New(cfcerr.Canceled, "the session is over")
 	errReused = cfcerr.New(cfcerr.InvalidArgument, "cannot call: this request id is in flight already")
 )
+
+// arm starts the deadline. What has ended meanwhile does not wait for it.
+func (c *call) arm() {
+	w := c.caller.hub.wheel
+	w.add(&c.timer, c, c.started.Add(c.limit))
+	if c.over.Load() {
+		w.remove(&c.timer)
+	}
+}
 
 // take ends the call for whoever is first. From then on neither session knows it.
 func (c *call) take() bool {
@@ -141,8 +151,8 @@ func (c *call) interrupt(reason wamp.URI) {
 	if c.stop != nil {
 		c.stop()
 	}
-	if c.agent != nil {
-		_ = c.agent.conn.Write(&wamp.Interrupt{Request: c.invocation,
+	if c.invocation != 0 {
+		_ = c.agent.conn.Insist(&wamp.Interrupt{Request: c.invocation,
 			Options: wamp.Dict{"mode": wamp.CancelModeKillNoWait, "reason": string(reason)}})
 	}
 }

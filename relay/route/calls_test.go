@@ -331,3 +331,40 @@ func TestEveryCallGetsItsOwnAnswer(t *testing.T) {
 		t.Errorf("%s calls measured", got)
 	}
 }
+
+// A call that is long to transcode for an agent holds up no other's.
+func TestTranscodingHoldsUpNobody(t *testing.T) {
+	r := newRig(t, route.Config{}, peer.Options{})
+	r.addNode("n1", oid1)
+	r.agent("n1", "cbor", echo)
+	c := r.member(wire.Viewer, "cbor")
+	one := func() time.Duration {
+		began := time.Now()
+		if _, err := c.Call(context.Background(), status, nil, wamp.List{"n1"}, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(began)
+	}
+	one()
+	deep := make(wamp.List, 1<<18)
+	for i := range deep {
+		deep[i] = wamp.List{}
+	}
+	bad := r.raw(realmName, "mallory", "viewer", "json")
+	bad.say(call(1, status, "n1", deep))
+	done := make(chan wamp.Message, 1)
+	began := time.Now()
+	go func() { done <- <-bad.Recv() }()
+	var longest time.Duration
+	for {
+		longest = max(longest, one())
+		select {
+		case m := <-done:
+			if took := time.Since(began); m == nil || longest > took/2 && longest > 500*time.Millisecond {
+				t.Errorf("%.100s took %v, and another call %v meanwhile", show(m), took, longest)
+			}
+			return
+		default:
+		}
+	}
+}

@@ -36,7 +36,7 @@ func (s *session) run(c *call, op *catalog.Op, p peer.Payload) error {
 		cancel()
 		return err
 	}
-	s.hub.wheel.add(&c.timer, c, c.started.Add(c.limit))
+	c.arm()
 	c.working = true
 	err = s.hub.handle(func() {
 		defer cancel()

@@ -135,8 +135,15 @@ func (s *session) over() bool {
 	return s.ended
 }
 
-// answer writes to the session in the goroutine of its own reader.
-func (s *session) answer(m wamp.Message) { _ = s.conn.Batch().Write(s.conn, m) }
+// answer writes to the session in the goroutine of its own reader. An agent
+// does not pay for the calls that others have queued for it.
+func (s *session) answer(m wamp.Message) {
+	if s.kind == agent {
+		_ = s.conn.Batch().Insist(s.conn, m)
+		return
+	}
+	_ = s.conn.Batch().Write(s.conn, m)
+}
 
 // fail answers a request of the session.
 func (s *session) fail(t wamp.MessageType, request wamp.ID, err error) {

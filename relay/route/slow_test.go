@@ -35,11 +35,20 @@ func (s *stallable) Read(b []byte) (int, error) {
 	return s.Conn.Read(b)
 }
 
-func (s *stallable) stall(t *testing.T) {
+// stall has reads wait until resume is called, or the test ends.
+func (s *stallable) stall(t *testing.T) (resume func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stalled = make(chan struct{})
-	t.Cleanup(func() { close(s.stalled) })
+	stalled := make(chan struct{})
+	s.stalled = stalled
+	resume = sync.OnceFunc(func() {
+		s.mu.Lock()
+		s.stalled = nil
+		s.mu.Unlock()
+		close(stalled)
+	})
+	t.Cleanup(resume)
+	return resume
 }
 
 // stalling dials a session that can be stalled.
@@ -132,9 +141,74 @@ func TestClientThatStopsReading(t *testing.T) {
 	}
 }
 
-// An agent stops reading while calls come for it.
+// An agent on a line that is slower than the calls for it keeps its session,
+// whatever its callers do; they are told.
+func TestCallsFasterThanTheAgentsLine(t *testing.T) {
+	r := newRig(t, route.Config{CallsPerSession: flood}, peer.Options{WriteTimeout: time.Minute})
+	r.addNode("n1", oid1)
+	a, nc := r.stalling("n1", wire.RoleNode)
+	if m := a.ask(&wamp.Register{Request: 1, Options: wamp.Dict{}, Procedure: "cfc.node.n1"}); m.MessageType() != wamp.REGISTERED {
+		t.Fatal(show(m))
+	}
+	r.online("n1", true)
+	resume := nc.stall(t)
+	c := r.raw(realmName, "alice", "viewer", "cbor")
+	big := strings.Repeat("x", 64<<10)
+	for i := range flood {
+		c.say(call(wamp.ID(i+1), status, "n1", big))
+	}
+	c.say(&wamp.Cancel{Request: 1, Options: wamp.Dict{"mode": "kill"}}) // its INTERRUPT has to find room
+	refused := 0
+	for {
+		got := show(c.next())
+		if got == "ERROR CALL 1 wamp.error.canceled map[]" {
+			break
+		}
+		if !strings.HasSuffix(got, "cfc.error.limit_exceeded map[node_id:n1 reason:queue]") {
+			t.Fatal(got)
+		}
+		refused++
+	}
+	if refused == 0 {
+		t.Error("the queue of the agent has no end")
+	}
+	a.say(&wamp.Publish{Request: 7, Options: wamp.Dict{"acknowledge": true}, Topic: "cfc.on_node_detached", Arguments: wamp.List{"n1", wamp.Dict{}}})
+	resume()
+	left, interrupted, published := flood-refused, 0, 0
+	for last := wamp.ID(0); left > 0 || interrupted+published < 2; {
+		switch m := a.next().(type) {
+		case *wamp.Invocation:
+			if m.Request != last+1 {
+				t.Errorf("INVOCATION %d follows %d", m.Request, last)
+			}
+			last = m.Request
+			left--
+			a.say(&wamp.Yield{Request: m.Request, Options: wamp.Dict{}})
+		case *wamp.Interrupt:
+			interrupted++
+		case *wamp.Published:
+			published++
+		default:
+			t.Fatal(show(m))
+		}
+	}
+	for range flood - refused - 1 {
+		if m := c.next(); m.MessageType() != wamp.RESULT {
+			t.Fatal(show(m))
+		}
+	}
+	c.quiet()
+	if reason := a.Reason(); reason != "" {
+		t.Errorf("the agent's session ended: %s", reason)
+	}
+	if n := metric(t, r, "cfc_relay_calls_in_flight"); n != "0" {
+		t.Errorf("%s calls in flight", n)
+	}
+}
+
+// An agent stops reading for good while calls come for it.
 func TestAgentThatStopsReading(t *testing.T) {
-	r := newRig(t, route.Config{}, peer.Options{})
+	r := newRig(t, route.Config{}, peer.Options{WriteTimeout: time.Second})
 	r.addNode("n1", oid1)
 	r.addNode("n2", "22222222-2222-4222-8222-222222222222")
 	r.agent("n2", "cbor", echo)
@@ -168,7 +242,8 @@ func TestAgentThatStopsReading(t *testing.T) {
 	callers.Wait()
 	close(stop)
 	healthy.Wait()
-	if answers["cfc.error.connection_lost"] == 0 || answers["cfc.error.connection_lost"]+answers["cfc.error.node_offline"] != flood {
+	lost, refused := answers["cfc.error.connection_lost"], answers["cfc.error.limit_exceeded"]
+	if lost == 0 || lost+refused+answers["cfc.error.node_offline"] != flood {
 		t.Errorf("%d calls were answered %v", flood, answers)
 	}
 	r.offline("n1", peer.ReasonSlow)
