@@ -13,12 +13,19 @@ import (
 	"go.uber.org/zap"
 )
 
+// maxRow bounds the arguments of a row of the relay, in bytes on the wire: they
+// are decoded, and decoded they can be forty times as large.
+const maxRow = 1 << 20
+
 // run carries out a row of the relay, in a goroutine of which a session has no
 // more than calls in flight, answered or not.
 func (s *session) run(c *call, op *catalog.Op, p peer.Payload) error {
 	handler, ok := s.hub.cfg.Table.Handler(op)
 	if !ok {
 		return cfcerr.New(cfcerr.NotSupported, "cannot call %s: this relay does not have it", op.URI()).With("reason", "not built in")
+	}
+	if p.Size() > maxRow {
+		return cfcerr.New(cfcerr.LimitExceeded, "cannot call %s: its arguments have more than %d bytes", op.URI(), maxRow).With("limit", maxRow)
 	}
 	args, kwargs, err := p.Expand() // the payload lasts no longer than this message
 	if err != nil {
@@ -32,12 +39,12 @@ func (s *session) run(c *call, op *catalog.Op, p peer.Payload) error {
 		ctx, cancel = context.WithTimeout(s.hub.base, c.limit)
 		c.stop = cancel
 	}
+	c.working = true // before others can find it
 	if err := c.begin(); err != nil {
 		cancel()
 		return err
 	}
 	c.arm()
-	c.working = true
 	err = s.hub.handle(func() {
 		defer cancel()
 		out, err := s.carryOut(ctx, handler, catalog.Call{Op: op, Caller: s.caller, Args: args, Kwargs: kwargs})
@@ -46,6 +53,7 @@ func (s *session) run(c *call, op *catalog.Op, p peer.Payload) error {
 	})
 	if err != nil {
 		cancel()
+		c.worked()
 		c.fail(errStopping)
 	}
 	return nil
