@@ -106,6 +106,7 @@ func (f *format) open(b []byte, nesting int, e *envelope) error {
 	if f == jsonFormat {
 		end = jsonSpace(b, end)
 	}
+	e.n = n
 	switch {
 	case end != len(b):
 		return errMore
@@ -116,7 +117,7 @@ func (f *format) open(b []byte, nesting int, e *envelope) error {
 	if !ok {
 		return errList
 	}
-	e.typ, e.n = wamp.MessageType(min(typ, 1000)), n
+	e.typ = wamp.MessageType(min(typ, 1000))
 	shape, ok := shapes[e.typ]
 	if !ok {
 		return fmt.Errorf("no message has type %d", typ)
@@ -130,6 +131,7 @@ func (e *envelope) check(shape string) error {
 	if e.n-1 > len(shape) {
 		return fmt.Errorf("%s has %d parts too many", e.typ, e.n-1-len(shape))
 	}
+	size := len(e.b) // without args and kwargs
 	for i, want := range shape {
 		if i+1 >= e.n {
 			if want == 'L' || want == 'K' || want == 'D' {
@@ -148,16 +150,21 @@ func (e *envelope) check(shape string) error {
 			ok = k == kindDict
 		case 'K':
 			ok = k == kindDict || k == kindNull
+			size -= len(e.bytes(i + 1))
 		case 'u':
 			ok = k == kindString
 		case 'n':
 			ok = k == kindString || k == kindNull
 		case 'L':
 			ok = k == kindList || k == kindNull
+			size -= len(e.bytes(i + 1))
 		}
 		if !ok {
 			return fmt.Errorf("part %d of %s is of a wrong kind or size", i+1, e.typ)
 		}
+	}
+	if size > MaxDetails {
+		return fmt.Errorf("%s has %d bytes beside its arguments, at most %d are taken", e.typ, size, MaxDetails)
 	}
 	return nil
 }
@@ -174,9 +181,11 @@ func (e *envelope) payload(i int) Payload {
 	p := Payload{f: e.f}
 	if i < e.n && e.part[i].kind != kindNull {
 		p.args = e.f.bodyOf(e.bytes(i), false)
+		p.holds(e.part[i])
 	}
 	if i+1 < e.n && e.part[i+1].kind != kindNull {
 		p.kwargs = e.f.bodyOf(e.bytes(i+1), true)
+		p.holds(e.part[i+1])
 	}
 	return p
 }
@@ -193,6 +202,9 @@ func (f *format) decode(b []byte, nesting int, raw bool, keep *rawMessages) (m w
 			return m, nil
 		}
 	}
+	if err := e.decodable(); err != nil {
+		return nil, &refusal{e.about(), err}
+	}
 	defer recovered(&err)
 	if m, err = f.std.Deserialize(b); err != nil {
 		return nil, err
@@ -207,6 +219,9 @@ func (f *format) decode(b []byte, nesting int, raw bool, keep *rawMessages) (m w
 func (f *format) encode(b []byte, m wamp.Message) ([]byte, tail, error) {
 	if r, ok := m.(rawMessage); ok {
 		p := r.payload()
+		if p.foreign {
+			return b, tail{}, errForeign
+		}
 		if p.f == f || p.empty() {
 			b, t := r.appendTo(&encoder{f: f, b: b})
 			return b, t, nil
@@ -224,7 +239,26 @@ func (f *format) encode(b []byte, m wamp.Message) ([]byte, tail, error) {
 	return append(b, out...), tail{}, err
 }
 
-func (f *format) serialize(m wamp.Message) (b []byte, err error) {
+// serialize has the result scanned, so that what nobody can read ends here and
+// not the session of who gets it.
+func (f *format) serialize(m wamp.Message) ([]byte, error) {
+	b, err := f.marshal(m)
+	if err != nil {
+		return nil, notCarried(err.Error())
+	}
+	it, err := f.scan.skip(b, 0, MaxNesting)
+	switch {
+	case err != nil:
+		return nil, notCarried(err.Error())
+	case it.to != len(b):
+		return nil, notCarried(errMore.Error())
+	case it.foreign:
+		return nil, errForeign
+	}
+	return b, nil
+}
+
+func (f *format) marshal(m wamp.Message) (b []byte, err error) {
 	defer recovered(&err)
 	if f == jsonFormat {
 		m = withPayload(m, binaryToJSON)

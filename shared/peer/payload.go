@@ -7,9 +7,17 @@ import (
 // Payload is args and kwargs of a message as they came, undecoded. It belongs
 // to the message that it came with and is valid as long as that is.
 type Payload struct {
-	f      *format
-	args   body
-	kwargs body
+	f       *format
+	args    body
+	kwargs  body
+	foreign bool
+	items   int
+}
+
+// holds takes note of what is in args or kwargs.
+func (p *Payload) holds(it item) {
+	p.foreign = p.foreign || it.foreign
+	p.items += it.count
 }
 
 // body is the inside of a list or dict: items without head and end.
@@ -19,7 +27,7 @@ type body struct {
 }
 
 func (f *format) bodyOf(b []byte, dict bool) body {
-	n, at, _ := f.scan.open(b, 0) // it was scanned
+	n, at, _ := f.scan.open(b, 0, dict) // it was scanned
 	end := len(b)
 	if n < 0 {
 		n, _, _ = f.items(b, 0, MaxNesting, dict, nil)
@@ -39,24 +47,16 @@ const maxText = 1 << 10
 
 // First is args[0] where that is a short text, else nil.
 func (p Payload) First() any {
-	_, v := p.first()
-	return v
+	it := p.first()
+	return p.f.decodeItem(p.args.b[it.from:it.to], it.kind)
 }
 
-func (p Payload) first() (end int, v any) {
+func (p Payload) first() item {
 	if p.args.n == 0 {
-		return 0, nil
+		return item{}
 	}
-	b := p.args.b
-	from := 0
-	if p.f == jsonFormat {
-		from = jsonSpace(b, 0)
-	}
-	end, k, err := p.f.scan.skip(b, from, MaxNesting)
-	if err != nil {
-		return 0, nil
-	}
-	return end, p.f.decodeItem(b[from:end], k)
+	it, _ := p.f.scan.skip(p.args.b, 0, MaxNesting) // it was scanned
+	return it
 }
 
 func (f *format) decodeItem(b []byte, k itemKind) any {
@@ -72,7 +72,7 @@ func (f *format) decodeItem(b []byte, k itemKind) any {
 
 // Rest is the payload without args[0].
 func (p Payload) Rest() Payload {
-	end, _ := p.first()
+	end := p.first().to
 	p.args.n = max(0, p.args.n-1)
 	p.args.b = p.args.b[end:]
 	if p.f == jsonFormat {
@@ -85,7 +85,7 @@ func (p Payload) Rest() Payload {
 
 // Keyword is a keyword argument as First gives it, and how often it is there.
 func (p Payload) Keyword(name string) (v any, times int) {
-	p.pairs(func(key, value []byte, k itemKind, _ body) {
+	p.pairs(func(key, value []byte, k itemKind, _ []byte) {
 		if string(p.f.scan.text(key)) == name {
 			v, times = p.f.decodeItem(value, k), times+1
 		}
@@ -96,14 +96,14 @@ func (p Payload) Keyword(name string) (v any, times int) {
 // WithoutKeyword is the payload without a keyword argument.
 func (p Payload) WithoutKeyword(name string) Payload {
 	rest := body{}
-	p.pairs(func(key, _ []byte, _ itemKind, pair body) {
+	p.pairs(func(key, _ []byte, _ itemKind, pair []byte) {
 		if string(p.f.scan.text(key)) == name {
 			return
 		}
 		if rest.n > 0 && p.f == jsonFormat {
 			rest.b = append(rest.b, ',')
 		}
-		rest.b = append(rest.b, pair.b...)
+		rest.b = append(rest.b, pair...)
 		rest.n += 2
 	})
 	p.kwargs = rest
@@ -111,32 +111,41 @@ func (p Payload) WithoutKeyword(name string) Payload {
 }
 
 // pairs walks the keyword arguments.
-func (p Payload) pairs(f func(key, value []byte, k itemKind, pair body)) {
+func (p Payload) pairs(f func(key, value []byte, k itemKind, pair []byte)) {
 	b, at := p.kwargs.b, 0
 	for n := 0; n < p.kwargs.n; n += 2 {
-		var from [2]int
-		var to [2]int
-		var kind itemKind
-		for i := range 2 {
+		var it [2]item
+		for i := range it {
 			if p.f == jsonFormat {
 				at = jsonSpace(b, at)
 				if n+i > 0 && at < len(b) { // comma or colon
 					at = jsonSpace(b, at+1)
 				}
 			}
-			from[i] = at
-			end, k, err := p.f.scan.skip(b, at, MaxNesting)
-			if err != nil {
+			var err error
+			if it[i], err = p.f.scan.skip(b, at, MaxNesting); err != nil {
 				return
 			}
-			to[i], at, kind = end, end, k
+			at = it[i].to
 		}
-		f(b[from[0]:to[0]], b[from[1]:to[1]], kind, body{b: b[from[0]:to[1]]})
+		key, value := it[0], it[1]
+		f(b[key.from:key.to], b[value.from:value.to], value.kind, b[key.from:value.to])
 	}
 }
 
-// Expand decodes all of it.
+// Expand decodes all of it. An error is ErrCannotCarry.
 func (p Payload) Expand() (wamp.List, wamp.Dict, error) {
+	if err := p.decodable(); err != nil {
+		return nil, nil, err
+	}
+	args, kwargs, err := p.values()
+	if err != nil {
+		err = notCarried(err.Error())
+	}
+	return args, kwargs, err
+}
+
+func (p Payload) values() (wamp.List, wamp.Dict, error) {
 	var list wamp.List
 	var dict wamp.Dict
 	if p.args.n > 0 {

@@ -46,6 +46,7 @@ const (
 	MaxHandshakeNesting = 16
 	MaxMessage          = 16 << 20 // after WELCOME
 	MaxNesting          = 64
+	MaxDetails          = 64 << 10 // of a message without its args and kwargs
 	QueueBytes          = 4 << 20
 	WriteTimeout        = 10 * time.Second
 )

@@ -114,7 +114,7 @@ func (c *Call) options(e *envelope) {
 // pairs walks the dict in part i.
 func (e *envelope) pairs(i int, f func(key, value []byte, k itemKind)) {
 	p := Payload{f: e.f, kwargs: e.f.bodyOf(e.bytes(i), true)}
-	p.pairs(func(key, value []byte, k itemKind, _ body) { f(e.f.scan.text(key), value, k) })
+	p.pairs(func(key, value []byte, k itemKind, _ []byte) { f(e.f.scan.text(key), value, k) })
 }
 
 // Prepared is a message for many: it is encoded once for each serializer. It

@@ -86,6 +86,12 @@ func (c *Conn) deliver(kind int, b []byte) error {
 	h := c.hooks.Load()
 	hooked := h != nil && h.in != nil
 	m, err := c.format.decode(b, c.maxNesting(), hooked && h.raw, &c.raw)
+	var r *refusal
+	if errors.As(err, &r) {
+		if m, err = c.refuse(r); m == nil && err == nil {
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ var (
 	errUTF8    = errors.New("it has text that is not UTF-8")
 	errKey     = errors.New("it has a dict with a key that is not text")
 	errItem    = errors.New("it has an item that its serializer does not know")
+	errRange   = errors.New("it has a number that fits neither 64 bits nor a float")
+	errHalf    = errors.New("it has text with half of a surrogate pair")
 	errMore    = errors.New("it goes on after its end")
 	errList    = errors.New("it is no list of a type and what belongs to it")
 )
@@ -35,12 +37,12 @@ var (
 // payloads are passed on to the sessions of others, it refuses whatever their
 // decoders might not take.
 type scanner interface {
-	// skip is the end of the item at b[at:] and its kind. A scalar needs a
-	// nesting of 0, a list of scalars 1.
-	skip(b []byte, at, nesting int) (end int, k itemKind, err error)
-	// open is the head of a list or dict: how many items follow (keys and
+	// skip is the item at b[at:]. A scalar needs a nesting of 0, a list of
+	// scalars 1.
+	skip(b []byte, at, nesting int) (item, error)
+	// open is the head of a list, or of a dict: how many items follow (keys and
 	// values both count; -1 where only the end tells) and where.
-	open(b []byte, at int) (count, first int, err error)
+	open(b []byte, at int, dict bool) (count, first int, err error)
 	// next is where item i begins, when the one before ended at b[at:], or
 	// where the whole ends.
 	next(b []byte, at, i int, dict bool) (from int, end bool, err error)
@@ -52,6 +54,17 @@ type scanner interface {
 	text(b []byte) []byte
 }
 
+// item is one element, at b[from:to].
+type item struct {
+	from, to int
+	kind     itemKind
+	// foreign: it is or holds what is not in every serializer, a CBOR tag or a
+	// MessagePack extension.
+	foreign bool
+	// count is how many items it consists of, itself and keys of dicts included.
+	count int
+}
+
 // level is a list or dict that a scan is inside of.
 type level struct {
 	left    int // items to come; of an endless one, items so far
@@ -59,10 +72,26 @@ type level struct {
 	dict    bool
 }
 
+// levels is a scan of one item, from its beginning on.
 type levels struct {
-	open [MaxNesting]level
-	n    int
-	max  int
+	open  [MaxNesting]level
+	n     int
+	max   int
+	found item
+}
+
+// begin takes note of the kind of one more item.
+func (s *levels) begin(k itemKind) {
+	if s.found.count == 0 {
+		s.found.kind = k
+	}
+	s.found.count++
+}
+
+// end is the scanned item, once its end is known.
+func (s *levels) end(at int) (item, error) {
+	s.found.to = at
+	return s.found, nil
 }
 
 func (s *levels) push(l level) error {
@@ -95,16 +124,10 @@ func (s *levels) done() bool {
 	return true
 }
 
-// item is one element of a list or dict, at b[from:to].
-type item struct {
-	from, to int
-	kind     itemKind
-}
-
 // items walks the list or dict at b[at:]: it puts the first elements into into
 // and returns how many there are and where the whole ends.
 func (f *format) items(b []byte, at, nesting int, dict bool, into []item) (n, end int, err error) {
-	count, at, err := f.scan.open(b, at)
+	count, at, err := f.scan.open(b, at, dict)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -122,14 +145,14 @@ func (f *format) items(b []byte, at, nesting int, dict bool, into []item) (n, en
 		if end {
 			return n, from, nil
 		}
-		to, k, err := f.scan.skip(b, from, nesting-1)
+		it, err := f.scan.skip(b, from, nesting-1)
 		if err != nil {
 			return 0, 0, err
 		}
 		if n < len(into) {
-			into[n] = item{from, to, k}
+			into[n] = it
 		}
-		at = to
+		at = it.to
 	}
 	return n, at, nil
 }

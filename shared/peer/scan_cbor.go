@@ -9,7 +9,11 @@ import (
 // cborScanner reads RFC 8949, items of indefinite length included.
 type cborScanner struct{}
 
-const cborBreak = 0xff
+const (
+	cborBreak = 0xff
+	// cborSelfDescribed is the one tag that changes nothing.
+	cborSelfDescribed = 55799
+)
 
 // cborHead reads major type and argument; endless is the indefinite length.
 func cborHead(b []byte, at int) (major byte, arg uint64, next int, endless bool, err error) {
@@ -45,34 +49,35 @@ func bigEndian(b []byte) uint64 {
 	return binary.BigEndian.Uint64(b)
 }
 
-func (cborScanner) skip(b []byte, at, nesting int) (int, itemKind, error) {
+func (cborScanner) skip(b []byte, at, nesting int) (item, error) {
 	var s levels
-	s.max = nesting
-	kind, first := kindOther, true
+	s.max, s.found.from = nesting, at
 	for {
 		if at < len(b) && b[at] == cborBreak {
 			if s.n == 0 || !s.open[s.n-1].endless || s.open[s.n-1].dict && s.open[s.n-1].left&1 == 1 {
-				return 0, 0, errItem
+				return item{}, errItem
 			}
 			at++
 			s.n--
 			if s.done() {
-				return at, kind, nil
+				return s.end(at)
 			}
 			continue
 		}
 		start := at
 		major, arg, next, endless, err := cborHead(b, at)
 		if err != nil {
-			return 0, 0, err
+			return item{}, err
 		}
 		if s.wantsKey() && major != 3 {
-			return 0, 0, errKey
+			return item{}, errKey
 		}
 		k, complete := kindOther, true
 		switch at = next; major {
 		case 0, 1:
-			k = kindInt
+			if k = kindInt; major == 1 && arg > math.MaxInt64 { // decoders make 0 of -2^64
+				err = errRange
+			}
 		case 2, 3:
 			k = kindBytes
 			if major == 3 {
@@ -99,22 +104,18 @@ func (cborScanner) skip(b []byte, at, nesting int) (int, itemKind, error) {
 				err = errShort
 			case s.n >= s.max:
 				err = errNesting
-			case arg <= cborKnownTags:
-				at, err = cborKnown(b, start, at)
 			default:
+				s.found.foreign = s.found.foreign || arg != cborSelfDescribed
 				err, complete = s.push(level{left: 1}), false
 			}
 		case 7:
 			k, err = cborSimple(b[start:at])
 		}
 		if err != nil {
-			return 0, 0, err
+			return item{}, err
 		}
-		if first {
-			kind, first = k, false
-		}
-		if complete && s.done() {
-			return at, kind, nil
+		if s.begin(k); complete && s.done() {
+			return s.end(at)
 		}
 	}
 }
@@ -148,26 +149,6 @@ func cborString(b []byte, at int, n uint64, endless bool, major byte) (int, erro
 	}
 }
 
-// cborKnownTags are times, big numbers and fractions, 0 to 5. Decoders make
-// something of them and fail where they cannot, so that only a trial tells.
-const cborKnownTags = 5
-
-// cborKnown is the end of such an item, whose content is at b[at:]: a scalar
-// or a list of scalars.
-func cborKnown(b []byte, start, at int) (int, error) {
-	if b[at]>>5 == 6 {
-		return 0, errItem
-	}
-	end, _, err := cborScanner{}.skip(b, at, 1)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := cborFormat.value(b[start:end]); err != nil {
-		return 0, errItem
-	}
-	return end, nil
-}
-
 func cborSimple(b []byte) (itemKind, error) {
 	switch b[0] {
 	case 0xf4, 0xf5:
@@ -192,12 +173,12 @@ func wholeFloat(bits uint64) (uint64, bool) {
 	return uint64(v), v >= 0 && v <= 1<<53 && v == math.Trunc(v)
 }
 
-func (cborScanner) open(b []byte, at int) (int, int, error) {
+func (cborScanner) open(b []byte, at int, dict bool) (int, int, error) {
 	major, arg, next, endless, err := cborHead(b, at)
 	switch {
 	case err != nil:
 		return 0, 0, err
-	case major != 4 && major != 5:
+	case dict && major != 5, !dict && major != 4:
 		return 0, 0, errList
 	case endless:
 		return -1, next, nil

@@ -16,21 +16,20 @@ func jsonSpace(b []byte, at int) int {
 	return at
 }
 
-func (jsonScanner) skip(b []byte, at, nesting int) (int, itemKind, error) {
+func (jsonScanner) skip(b []byte, at, nesting int) (item, error) {
 	var s levels
-	s.max = nesting
-	kind, first := kindOther, true
+	s.max, s.found.from = nesting, jsonSpace(b, at)
 	for {
 		at = jsonSpace(b, at)
 		if at >= len(b) {
-			return 0, 0, errShort
+			return item{}, errShort
 		}
 		var k itemKind
 		var err error
 		complete := true
 		switch c := b[at]; {
 		case s.wantsKey() && c != '"':
-			return 0, 0, errKey
+			return item{}, errKey
 		case c == '"':
 			k = kindString
 			at, err = jsonString(b, at)
@@ -55,21 +54,18 @@ func (jsonScanner) skip(b []byte, at, nesting int) (int, itemKind, error) {
 			at, k, err = jsonWord(b, at)
 		}
 		if err != nil {
-			return 0, 0, err
+			return item{}, err
 		}
-		if first {
-			kind, first = k, false
-		}
-		if !complete {
+		if s.begin(k); !complete {
 			continue
 		}
 		for {
 			if s.done() {
-				return at, kind, nil
+				return s.end(at)
 			}
 			var closed bool
 			if at, closed, err = jsonBetween(b, at, &s.open[s.n-1]); err != nil {
-				return 0, 0, err
+				return item{}, err
 			}
 			if !closed {
 				break
@@ -118,13 +114,10 @@ func jsonString(b []byte, at int) (int, error) {
 			switch b[at] {
 			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 			case 'u':
-				if len(b)-at < 5 {
-					return 0, errShort
+				var err error
+				if at, err = jsonCodePoint(b, at); err != nil {
+					return 0, err
 				}
-				if _, err := strconv.ParseUint(string(b[at+1:at+5]), 16, 16); err != nil {
-					return 0, errItem
-				}
-				at += 4
 			default:
 				return 0, errItem
 			}
@@ -133,7 +126,41 @@ func jsonString(b []byte, at int) (int, error) {
 	return 0, errShort
 }
 
+// jsonCodePoint reads uXXXX at b[at:] up to its last digit, and of a surrogate
+// the other half too: decoders fail on one half alone.
+func jsonCodePoint(b []byte, at int) (int, error) {
+	const high, low, end = 0xd800, 0xdc00, 0xe000
+	for half := range 2 {
+		if len(b)-at < 5 {
+			return 0, errShort
+		}
+		v, err := strconv.ParseUint(string(b[at+1:at+5]), 16, 16)
+		if err != nil {
+			return 0, errItem
+		}
+		at += 4
+		if half == 1 && (v < low || v >= end) || half == 0 && v >= low && v < end {
+			return 0, errHalf
+		}
+		if half == 1 || v < high || v >= end {
+			break
+		}
+		if len(b)-at < 3 {
+			return 0, errShort
+		}
+		if b[at+1] != '\\' || b[at+2] != 'u' {
+			return 0, errHalf
+		}
+		at += 2
+	}
+	return at, nil
+}
+
+// floatDigits is how many digits before the point every float64 has room for.
+const floatDigits = 308
+
 func jsonNumber(b []byte, at int) (int, itemKind, error) {
+	start := at
 	digits := func() bool {
 		start := at
 		for at < len(b) && b[at] >= '0' && b[at] <= '9' {
@@ -150,6 +177,7 @@ func jsonNumber(b []byte, at int) (int, itemKind, error) {
 	} else if !digits() {
 		return 0, 0, errItem
 	}
+	large := at-start > floatDigits
 	if at < len(b) && b[at] == '.' {
 		k = kindOther
 		if at++; !digits() {
@@ -157,12 +185,17 @@ func jsonNumber(b []byte, at int) (int, itemKind, error) {
 		}
 	}
 	if at < len(b) && (b[at] == 'e' || b[at] == 'E') {
-		k = kindOther
+		k, large = kindOther, true
 		if at++; at < len(b) && (b[at] == '+' || b[at] == '-') {
 			at++
 		}
 		if !digits() {
 			return 0, 0, errItem
+		}
+	}
+	if large {
+		if _, err := strconv.ParseFloat(string(b[start:at]), 64); err != nil {
+			return 0, 0, errRange
 		}
 	}
 	return at, k, nil
@@ -180,12 +213,12 @@ func jsonWord(b []byte, at int) (int, itemKind, error) {
 	return 0, 0, errItem
 }
 
-func (jsonScanner) open(b []byte, at int) (int, int, error) {
+func (jsonScanner) open(b []byte, at int, dict bool) (int, int, error) {
 	at = jsonSpace(b, at)
 	if at >= len(b) {
 		return 0, 0, errShort
 	}
-	if b[at] != '[' && b[at] != '{' {
+	if dict && b[at] != '{' || !dict && b[at] != '[' {
 		return 0, 0, errList
 	}
 	return -1, at + 1, nil

@@ -65,30 +65,27 @@ func msgpackHead(b []byte, at int) (k itemKind, n, next int, err error) {
 	return 0, 0, 0, errItem
 }
 
-func (msgpackScanner) skip(b []byte, at, nesting int) (int, itemKind, error) {
+func (msgpackScanner) skip(b []byte, at, nesting int) (item, error) {
 	var s levels
-	s.max = nesting
-	kind, first := kindOther, true
+	s.max, s.found.from = nesting, at
 	for {
 		start := at
 		k, n, next, err := msgpackHead(b, at)
 		if err != nil {
-			return 0, 0, err
+			return item{}, err
 		}
 		if s.wantsKey() && k != kindString {
-			return 0, 0, errKey
+			return item{}, errKey
 		}
 		if n > len(b)-next { // an item takes a byte at least
-			return 0, 0, errShort
+			return item{}, errShort
 		}
-		if first {
-			kind, first = k, false
-		}
+		s.begin(k)
 		complete := true
 		switch at = next; k {
 		case kindList, kindDict:
 			if s.n >= s.max {
-				return 0, 0, errNesting
+				return item{}, errNesting
 			}
 			l := level{left: n, dict: k == kindDict}
 			if l.dict {
@@ -101,42 +98,27 @@ func (msgpackScanner) skip(b []byte, at, nesting int) (int, itemKind, error) {
 			if at += n; !utf8.Valid(b[next:at]) {
 				err = errUTF8
 			}
+		case kindOther:
+			at += n
+			s.found.foreign = s.found.foreign || b[start] != 0xca && b[start] != 0xcb
 		default:
 			at += n
-			if !validExt(b[start:at]) {
-				err = errItem
-			}
 		}
 		if err != nil {
-			return 0, 0, err
+			return item{}, err
 		}
 		if complete && s.done() {
-			return at, kind, nil
+			return s.end(at)
 		}
 	}
 }
 
-// validExt checks the length of the one extension that has a meaning, the timestamp.
-func validExt(b []byte) bool {
-	var typ, n int
-	switch c := b[0]; {
-	case c >= 0xd4 && c <= 0xd8:
-		typ, n = int(b[1]), len(b)-2
-	case c >= 0xc7 && c <= 0xc9:
-		head := 1 + 1<<(c-0xc7)
-		typ, n = int(b[head]), len(b)-head-1
-	default:
-		return true
-	}
-	return typ != 0xff || n == 4 || n == 8 || n == 12
-}
-
-func (msgpackScanner) open(b []byte, at int) (int, int, error) {
+func (msgpackScanner) open(b []byte, at int, dict bool) (int, int, error) {
 	k, n, next, err := msgpackHead(b, at)
 	switch {
 	case err != nil:
 		return 0, 0, err
-	case k != kindList && k != kindDict:
+	case dict && k != kindDict, !dict && k != kindList:
 		return 0, 0, errList
 	case n > len(b)-next:
 		return 0, 0, errShort

@@ -9,7 +9,10 @@ func (p Payload) Size() int { return len(p.args.b) + len(p.kwargs.b) }
 // same serializer, else transcoded into memory of its own. A message made of
 // it costs no more than copying, which may be done under a lock.
 func (p Payload) For(c *Conn) (Payload, error) {
-	if p.f == c.format || p.empty() {
+	switch {
+	case p.foreign:
+		return Payload{}, errForeign
+	case p.f == c.format, p.empty():
 		return p, nil
 	}
 	return c.format.payload(&Result{Payload: p})
