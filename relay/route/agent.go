@@ -73,7 +73,7 @@ func (s *session) publish(m *wamp.Publish) {
 		s.hub.met.refused.Inc()
 		if ack {
 			s.fail(wamp.PUBLISH, m.Request, err)
-		} else if s.refused++; s.refused >= refusedLimit {
+		} else if s.refusals++; s.refusals >= refusedLimit {
 			s.hub.log.Warn("session ended: too many refused publications", zap.String("realm", s.realm.name),
 				zap.String("authid", s.id.AuthID), zap.String("topic", string(m.Topic)))
 			s.end(cfcerr.NotAuthorized.URI(), "too many publications that are not allowed", "refused-publications")

@@ -61,11 +61,12 @@ func (h *Hub) attach(ctx context.Context, c *peer.Conn, id Identity) error {
 			return err
 		}
 	}
-	s.count()
 	c.OnEnd(s.detach)
-	c.Welcomed()
 	c.HandleRaw(s.receive)
-	_ = c.Write(s.welcome()) // should it be closed already, OnEnd knows
+	if err := s.greet(); err != nil {
+		s.detach(peer.ReasonClosed)
+		return err
+	}
 	h.log.Info("session joined", zap.String("realm", id.Realm), zap.String("authid", id.AuthID), zap.String("authrole", id.Role),
 		zap.Uint64("session", uint64(s.sid)), zap.String("address", id.Address))
 	return nil
@@ -82,32 +83,29 @@ func hasRole(hello wamp.Dict) bool {
 	return false
 }
 
-// count puts the session into the metrics, if it has not ended meanwhile.
-func (s *session) count() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.ended {
-		s.counted = true
-		s.hub.met.joined(s.kind)
-	}
-}
-
 // refusedRealm is the same whether the realm is not there or not the caller's.
 func refusedRealm(name string) error {
 	return cfcerr.New(cfcerr.NotAuthorized, "cannot join realm %s: it does not exist, or you have no right in it", name)
 }
 
+// add makes the session one that can be found. Whoever ends it before, the
+// stop of the hub or of the realm or the removal of its node, is seen here;
+// whoever comes later finds it.
 func (r *realm) add(h *Hub, s *session) error {
 	h.mu.RLock()
-	stopping := h.stopping
-	h.mu.RUnlock()
+	defer h.mu.RUnlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case stopping:
+	case h.stopping:
 		return errStopping
 	case r.closed:
 		return refusedRealm(r.name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return s.refusal()
 	}
 	r.sessions[s] = struct{}{}
 	return nil

@@ -49,7 +49,11 @@ func newRig(t *testing.T, cfg route.Config, o peer.Options) *rig {
 	t.Helper()
 	r := &rig{t: t, attached: make(chan error, 10_000)}
 	cfg.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
+	on := cfg.OnPresence
 	cfg.OnPresence = func(oid string, p route.Presence) {
+		if on != nil {
+			on(oid, p)
+		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.presence = append(r.presence, p)

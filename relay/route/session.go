@@ -1,6 +1,8 @@
 package route
 
 import (
+	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -25,6 +27,7 @@ var kindNames = [...]string{"user", "member", "agent"}
 
 const (
 	reasonStopped      = "relay-stopped"
+	reasonInternal     = "relay-failed"
 	reasonUnregistered = "unregistered"
 	// refusedLimit is how many refused PUBLISHes without acknowledge end a session.
 	refusedLimit = 10
@@ -41,11 +44,12 @@ type session struct {
 	sid    wamp.ID
 	caller catalog.Caller
 
-	refused int // PUBLISHes; of the reader alone
+	refusals int // of PUBLISHes; of the reader alone
 
 	mu          sync.Mutex
+	welcomed    bool // WELCOME is on its way; before that nothing is taken
 	ended       bool
-	counted     bool              // in the metrics
+	refused     error             // what it got instead of WELCOME
 	calls       map[wamp.ID]*call // that it made, by its request ids
 	running     int               // handlers still at work on calls that have their answer
 	registered  wamp.ID           // the agent's registration, 0 for none
@@ -75,7 +79,15 @@ func newSession(h *Hub, r *realm, c *peer.Conn, id Identity) *session {
 // receive is the edge: it sees every message of the session, in its reader's
 // goroutine, and leaves nothing for anybody else.
 func (s *session) receive(m wamp.Message) wamp.Message {
-	if s.over() {
+	defer s.survive()
+	s.mu.Lock()
+	welcomed, ended := s.welcomed, s.ended
+	s.mu.Unlock()
+	switch {
+	case ended:
+		return nil
+	case !welcomed:
+		s.violation(m)
 		return nil
 	}
 	switch m := m.(type) {
@@ -112,6 +124,42 @@ func (s *session) receive(m wamp.Message) wamp.Message {
 		s.violation(m)
 	}
 	return nil
+}
+
+// survive keeps a defect to the session that met it.
+func (s *session) survive() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	e, id := cfcerr.Public(fmt.Errorf("panic: %v", p))
+	s.hub.log.Error("session failed", zap.String("id", id), zap.String("realm", s.realm.name), zap.String("authid", s.id.AuthID),
+		zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+	s.end(e.URI(), e.Message, reasonInternal)
+}
+
+// greet sends WELCOME and opens the session to what comes from then on: a
+// client that answers at once is not too early, one that did not wait is. It
+// fails when the session has ended already.
+func (s *session) greet() error {
+	var out peer.Batch
+	defer out.Flush()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended && out.Write(s.conn, s.welcome()) == nil {
+		s.welcomed = true
+		s.hub.met.joined(s.kind)
+		return nil
+	}
+	return s.refusal()
+}
+
+// refusal is why a session never began; called with its lock held.
+func (s *session) refusal() error {
+	if s.refused == nil {
+		return cfcerr.New(cfcerr.Canceled, "cannot join: the connection ended")
+	}
+	return s.refused
 }
 
 // welcome announces what holds here.
@@ -160,28 +208,37 @@ func (s *session) refuse(t wamp.MessageType, request wamp.ID) { s.fail(t, reques
 
 // violation ends the session: this message has no place here.
 func (s *session) violation(m wamp.Message) {
-	s.detach(peer.ReasonViolation)
-	s.conn.Finish(&wamp.Abort{Reason: wamp.ErrProtocolViolation,
-		Details: wamp.Dict{"message": "unexpected " + m.MessageType().String()}})
+	message := "unexpected " + m.MessageType().String()
+	s.leave(peer.ReasonViolation, cfcerr.FromWamp(string(wamp.ErrProtocolViolation), wamp.List{message}, nil))
+	s.conn.Finish(&wamp.Abort{Reason: wamp.ErrProtocolViolation, Details: wamp.Dict{"message": message}})
 }
 
-// end ends the session with GOODBYE; offline is the reason that its node
-// shows, if it is an agent's.
+// end ends the session with GOODBYE, or with ABORT before WELCOME; offline is
+// the reason that its node shows, if it is an agent's.
 func (s *session) end(reason, message, offline string) {
-	s.detach(offline)
-	s.conn.Finish(&wamp.Goodbye{Reason: wamp.URI(reason), Details: wamp.Dict{"message": message}})
-}
-
-// detach takes the session out of everything, once. Its calls end, and calls
-// that it had in hand are answered.
-func (s *session) detach(reason string) {
-	s.mu.Lock()
-	if s.ended {
-		s.mu.Unlock()
+	welcomed := s.leave(offline, cfcerr.FromWamp(reason, wamp.List{message}, nil))
+	details := wamp.Dict{"message": message}
+	if !welcomed {
+		s.conn.Finish(&wamp.Abort{Reason: wamp.URI(reason), Details: details})
 		return
 	}
-	s.ended = true
-	counted := s.counted
+	s.conn.Finish(&wamp.Goodbye{Reason: wamp.URI(reason), Details: details})
+}
+
+// detach is leave of one that was told already, or need not be.
+func (s *session) detach(reason string) { s.leave(reason, nil) }
+
+// leave takes the session out of everything, once. Its calls end, and calls
+// that it had in hand are answered. It says whether the session ever began; if
+// not, refused is what its log-in comes to.
+func (s *session) leave(reason string, refused error) (welcomed bool) {
+	s.mu.Lock()
+	welcomed = s.welcomed
+	if s.ended {
+		s.mu.Unlock()
+		return welcomed
+	}
+	s.ended, s.refused = true, refused
 	calls, invocations := s.calls, s.invocations
 	s.calls, s.invocations = nil, nil
 	s.mu.Unlock()
@@ -199,11 +256,12 @@ func (s *session) detach(reason string) {
 	for _, c := range invocations {
 		c.lost(reason)
 	}
-	if counted {
+	if welcomed {
 		s.hub.met.left(s.kind, reason)
 		s.hub.log.Info("session left", zap.String("realm", s.realm.name), zap.String("authid", s.id.AuthID),
 			zap.Uint64("session", uint64(s.sid)), zap.String("reason", reason))
 	}
+	return welcomed
 }
 
 // below reports whether a URI stands under one of the product's prefixes.

@@ -1,0 +1,46 @@
+package route
+
+import (
+	"errors"
+	"testing"
+
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/wire"
+)
+
+// A session that ended before it could be found is not kept.
+func TestEndedSessionIsNotAdded(t *testing.T) {
+	h := New(Config{})
+	r := h.realm(wire.UsersRealm)
+	s := newSession(h, r, nil, Identity{Realm: r.name, AuthID: "n1", Role: wire.RoleNode})
+	why := cfcerr.New(cfcerr.NodeUnpaired, "it was unpaired")
+	if s.leave("unpaired", why) {
+		t.Error("it was welcomed")
+	}
+	if err := r.add(h, s); !errors.Is(err, cfcerr.Of(cfcerr.NodeUnpaired)) {
+		t.Errorf("added: %v", err)
+	}
+	if len(r.sessions) != 0 {
+		t.Errorf("%d sessions are kept", len(r.sessions))
+	}
+	lost := newSession(h, r, nil, Identity{Realm: r.name, Role: wire.RoleUser})
+	lost.detach("closed")
+	if err := r.add(h, lost); !errors.Is(err, cfcerr.Of(cfcerr.Canceled)) {
+		t.Errorf("added: %v", err)
+	}
+}
+
+// A call that ended before its deadline was set leaves nothing on the wheel.
+func TestArmedLate(t *testing.T) {
+	h := New(Config{})
+	s := newSession(h, h.realm(wire.UsersRealm), nil, Identity{Role: wire.RoleUser})
+	c := &call{caller: s, request: 1, limit: 1 << 40}
+	if err := c.begin(); err != nil {
+		t.Fatal(err)
+	}
+	s.detach("closed")
+	c.arm()
+	if h.wheel.count != 0 || !c.over.Load() {
+		t.Errorf("%d entries on the wheel", h.wheel.count)
+	}
+}
