@@ -5,6 +5,10 @@
 // place in a line; so no token, ticket or key can get there. The true reason of
 // a refusal, which the refused one is not told, stands here.
 //
+// Refused log-ins go to a file of their own, audit-refused.log beside audit.log:
+// strangers can cause as many as they have addresses, and must not make the
+// relay forget who changed what.
+//
 // A file is made with mode 0600, appended to, and turned over when it has
 // reached its size: path.1 is the one before, and so on. It is written at once
 // and flushed when it is turned over and closed. A line that cannot be written
@@ -15,6 +19,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -71,12 +77,15 @@ func (e Event) fields() []zap.Field {
 
 // Log takes events. It is safe for use by many goroutines.
 type Log struct {
-	log  *zap.Logger
-	file *file
+	log, refused *zap.Logger
+	files        []*file
 }
 
 // ToLogger records into the relay's own log, under the name "audit".
-func ToLogger(log *zap.Logger) *Log { return &Log{log: log.Named("audit")} }
+func ToLogger(log *zap.Logger) *Log {
+	log = log.Named("audit")
+	return &Log{log: log, refused: log}
+}
 
 // Size and number of files that are kept unless File says otherwise.
 const (
@@ -84,7 +93,8 @@ const (
 	Keep     = 8
 )
 
-// File says where to record and how much to keep.
+// File says where to record and how much to keep, of changes and as much again
+// of refused log-ins.
 type File struct {
 	Path     string
 	MaxBytes int64 // of one file; zero for MaxBytes
@@ -99,24 +109,46 @@ func ToFile(f File, log *zap.Logger) (*Log, error) {
 	if f.Keep == 0 {
 		f.Keep = Keep
 	}
-	out := &file{File: f, log: log}
-	if err := out.open(); err != nil {
-		return nil, fmt.Errorf("cannot open audit log: %w", err)
+	refused := f
+	refused.Path = RefusedPath(f.Path)
+	l := &Log{files: []*file{{File: f, log: log}, {File: refused, log: log}}}
+	for _, out := range l.files {
+		if err := out.open(); err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot open audit log: %w", err), l.Close())
+		}
 	}
+	l.log, l.refused = lines(l.files[0]), lines(l.files[1])
+	return l, nil
+}
+
+// RefusedPath is where refused log-ins are, of an audit log at path.
+func RefusedPath(path string) string {
+	ext := filepath.Ext(path)
+	return strings.TrimSuffix(path, ext) + "-refused" + ext
+}
+
+func lines(to *file) *zap.Logger {
 	enc := zapcore.NewJSONEncoder(zapcore.EncoderConfig{TimeKey: "time", MessageKey: "event",
 		EncodeTime: zapcore.TimeEncoderOfLayout("2006-01-02T15:04:05.000Z07:00"), LineEnding: zapcore.DefaultLineEnding})
-	return &Log{log: zap.New(zapcore.NewCore(enc, out, zapcore.InfoLevel), zap.WithClock(utc{})), file: out}, nil
+	return zap.New(zapcore.NewCore(enc, to, zapcore.InfoLevel), zap.WithClock(utc{}))
 }
 
 // Record writes one line.
-func (l *Log) Record(e Event) { l.log.Info(e.Event, e.fields()...) }
-
-// Close flushes and closes the file.
-func (l *Log) Close() error {
-	if l.file == nil {
-		return nil
+func (l *Log) Record(e Event) {
+	to := l.log
+	if e.Event == LoginRefused {
+		to = l.refused
 	}
-	return l.file.close()
+	to.Info(e.Event, e.fields()...)
+}
+
+// Close flushes and closes the files.
+func (l *Log) Close() error {
+	var all error
+	for _, f := range l.files {
+		all = errors.Join(all, f.close())
+	}
+	return all
 }
 
 // file is a zapcore.WriteSyncer that turns over.

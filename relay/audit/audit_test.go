@@ -45,7 +45,7 @@ func TestLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Record(audit.Event{Event: audit.MemberSet, By: "root", Address: "10.0.0.1", Realm: "r1", User: "bob", Role: "viewer"})
-	l.Record(audit.Event{Event: audit.LoginRefused, Key: "ab", Token: "id", Kind: "cfc.error.token_invalid", Reason: "used", Node: "n1", OID: "o"})
+	l.Record(audit.Event{Event: audit.TokenClaimed, Key: "ab", Token: "id", Kind: "cfc.error.token_invalid", Reason: "used", Node: "n1", OID: "o"})
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestLine(t *testing.T) {
 	delete(got[1], "time")
 	want := []map[string]string{
 		{"event": "member.set", "by": "root", "address": "10.0.0.1", "realm": "r1", "user": "bob", "role": "viewer"},
-		{"event": "login.refused", "pubkey": "ab", "token_id": "id", "kind": "cfc.error.token_invalid", "reason": "used", "node_id": "n1", "oid": "o"},
+		{"event": "token.claimed", "pubkey": "ab", "token_id": "id", "kind": "cfc.error.token_invalid", "reason": "used", "node_id": "n1", "oid": "o"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -155,5 +155,31 @@ func TestToLogger(t *testing.T) {
 	}
 	if all := logged.All(); len(all) != 1 || all[0].Message != "token.made" || all[0].LoggerName != "audit" || all[0].ContextMap()["by"] != "root" {
 		t.Fatalf("logged %v", all)
+	}
+}
+
+// However many log-ins are refused, who changed what is kept.
+func TestRefusalsTurnNothingElseOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	l, err := audit.ToFile(audit.File{Path: path, MaxBytes: 500, Keep: 2}, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Record(audit.Event{Event: audit.UserDeleted, By: "root", User: "bob"})
+	for range 100 {
+		l.Record(audit.Event{Event: audit.LoginRefused, Realm: strings.Repeat("r", 64)})
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := lines(t, path); len(got) != 1 || got[0]["user"] != "bob" {
+		t.Errorf("the audit log has %v", got)
+	}
+	refused := audit.RefusedPath(path)
+	if got := lines(t, refused); filepath.Base(refused) != "audit-refused.log" || len(got) == 0 || got[0]["event"] != audit.LoginRefused {
+		t.Errorf("%s has %v", refused, got)
+	}
+	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(files) != 4 {
+		t.Errorf("kept %v", files)
 	}
 }

@@ -15,6 +15,7 @@
 //	fabric.auth-failed.node-unpaired   an agent's key that is not, or no longer, paired
 //	cfc.error.token_invalid            the token is no good; why is in the audit log
 //	cfc.error.name_taken, already_exists, invalid_argument, limit_exceeded
+//	wamp.close.system_shutdown         ctx was canceled: the relay is stopping
 //
 // Everybody is challenged, known or not, and whose a key is is looked up only
 // after the signature: so neither answer nor time tells a stranger who exists.
@@ -34,6 +35,7 @@ import (
 	"fabric.center/cfc/relay/audit"
 	"fabric.center/cfc/relay/route"
 	"fabric.center/cfc/relay/store"
+	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -128,11 +130,14 @@ type attempt struct {
 	user  string // as far as it is known, for the audit log
 }
 
-func (a *Auth) handshake(ctx context.Context, c conn, agentPath bool) (route.Identity, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.WelcomeTimeout)
+func (a *Auth) handshake(outer context.Context, c conn, agentPath bool) (route.Identity, error) {
+	ctx, cancel := context.WithTimeout(outer, a.cfg.WelcomeTimeout)
 	defer cancel()
 	at := &attempt{Auth: a, conn: c, host: host(c.RemoteAddr())}
 	id, err := at.run(ctx, agentPath)
+	if errors.Is(outer.Err(), context.Canceled) && cfcerr.KindOf(err) == cfcerr.Canceled {
+		err = errStopping // in the midst of what the log-in reads or claims
+	}
 	if err != nil {
 		return route.Identity{}, at.refuse(err)
 	}

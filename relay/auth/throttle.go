@@ -29,14 +29,30 @@ type verdict struct {
 	first bool          // over a limit, the first time in its minute
 }
 
-// fail counts a failure.
-func (t *throttle) fail(host, key string, now time.Time) verdict {
+// missed are failures over the limit of a minute that is over, which were
+// counted and nothing else. One of address and key is set.
+type missed struct {
+	address, key string
+	n            int
+}
+
+// fail counts a failure. missed is told once, by the failure after the minute.
+func (t *throttle) fail(host, key string, now time.Time) (verdict, []missed) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if v := t.addresses.fail(site(host), now); v.after > 0 || key == "" {
-		return v
+	var out []missed
+	v, over := t.addresses.fail(site(host), now)
+	for _, c := range over {
+		out = append(out, missed{address: c.name, n: c.n - t.addresses.limit - 1})
 	}
-	return t.keys.fail(key, now)
+	if v.after > 0 || key == "" {
+		return v, out
+	}
+	v, over = t.keys.fail(key, now)
+	for _, c := range over {
+		out = append(out, missed{key: c.name, n: c.n - t.keys.limit - 1})
+	}
+	return v, out
 }
 
 // counter counts in windows that begin with the first failure.
@@ -56,10 +72,15 @@ func newCounter(limit int) counter {
 	return counter{limit, map[string]*list.Element{}, list.New()}
 }
 
-func (c *counter) fail(name string, now time.Time) verdict {
+// fail also gives those that it forgets although failures were over their limit
+// and the one that is told.
+func (c *counter) fail(name string, now time.Time) (v verdict, over []*count) {
 	for e := c.order.Front(); e != nil && (now.Sub(e.Value.(*count).begin) >= window || len(c.by) > maxCounted-1 && c.by[name] == nil); e = c.order.Front() {
-		delete(c.by, e.Value.(*count).name)
-		c.order.Remove(e)
+		old := c.order.Remove(e).(*count)
+		delete(c.by, old.name)
+		if old.n > c.limit+1 {
+			over = append(over, old)
+		}
 	}
 	e := c.by[name]
 	if e == nil {
@@ -68,7 +89,7 @@ func (c *counter) fail(name string, now time.Time) verdict {
 	}
 	n := e.Value.(*count)
 	if n.n++; n.n <= c.limit {
-		return verdict{}
+		return verdict{}, over
 	}
-	return verdict{n.begin.Add(window).Sub(now), n.n == c.limit+1}
+	return verdict{n.begin.Add(window).Sub(now), n.n == c.limit+1}, over
 }

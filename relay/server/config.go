@@ -35,7 +35,7 @@ type Config struct {
 	Monitor Monitor        `yaml:"monitor"`
 	Limits  Limits         `yaml:"limits"`
 	Log     logging.Config `yaml:"log"`
-	Audit   string         `yaml:"audit" doc:"file of the audit log; audit.log in the data directory if empty"`
+	Audit   string         `yaml:"audit" doc:"file of the audit log; audit.log in the data directory if empty. Refused log-ins go to one of their own beside it, audit-refused.log"`
 	Stop    time.Duration  `yaml:"stop_timeout" default:"10s" min:"1s" max:"5m" doc:"how long an orderly stop may take"`
 
 	// Version is the program's, for status and metrics.

@@ -39,6 +39,8 @@ type gate interface {
 // login finds out who is at the other end. It answers a refusal itself.
 type login interface {
 	Handshake(ctx context.Context, c *peer.Conn, agentPath bool) (route.Identity, error)
+	// Refused hears of one that the switchboard did not take.
+	Refused(id route.Identity, err error)
 }
 
 // switchboard takes the sessions.
@@ -175,6 +177,7 @@ func (f *front) enter(ctx context.Context, c *peer.Conn, agent bool) error {
 		return err
 	}
 	if err := f.hub.Attach(ctx, c, id); err != nil {
+		f.login.Refused(id, err)
 		f.log.Info("session refused", zap.String("realm", id.Realm), zap.String("authid", id.AuthID), zap.String("authrole", id.Role),
 			zap.String("address", id.Address), zap.Error(err))
 		return err

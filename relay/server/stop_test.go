@@ -62,6 +62,9 @@ func TestGracefulStop(t *testing.T) {
 			t.Errorf("%s: ended with %s", name, reason)
 		}
 	}
+	if a, ok := (<-half.Recv()).(*wamp.Abort); !ok || a.Reason != wamp.CloseSystemShutdown {
+		t.Errorf("a connection that had not logged in was told %v", a)
+	}
 	<-half.Done()
 	if _, err := ended(bare, 3*time.Second); err != nil {
 		t.Errorf("a connection that said nothing: %v", err)
