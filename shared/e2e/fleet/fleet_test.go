@@ -122,3 +122,15 @@ func TestEnvironmentIsCleaned(t *testing.T) {
 		t.Fatalf("pid file is left: %v", err)
 	}
 }
+
+func TestAlarms(t *testing.T) {
+	home := t.TempDir()
+	p := start(t, home, "echo fine; echo 'panic: runtime error'; echo 'WARNING: DATA RACE'")
+	<-p.Done()
+	if got := Alarms(home); len(got) != 2 || !strings.HasPrefix(got[0], "sh.log: panic") {
+		t.Errorf("got %q", got)
+	}
+	if got := Alarms(t.TempDir()); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+}

@@ -162,3 +162,28 @@ func (p *Proc) Tail(n int) string {
 	lines := strings.Split(strings.TrimRight(p.Log(), "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
+
+// Alarms are the lines in the logs of the fleet in home that tell of a defect
+// which nobody may have noticed: a panic, a data race of programs built with
+// the race detector.
+func Alarms(home string) []string {
+	logs, err := filepath.Glob(filepath.Join(home, "log", "*.log"))
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var found []string
+	for _, path := range logs {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			found = append(found, err.Error())
+		}
+		for line := range strings.Lines(string(b)) {
+			for _, sign := range []string{"panic", "DATA RACE", "fatal error: ", `"level":"dpanic"`} {
+				if strings.Contains(line, sign) {
+					found = append(found, filepath.Base(path)+": "+strings.TrimSpace(line))
+				}
+			}
+		}
+	}
+	return found
+}

@@ -66,6 +66,10 @@ func run(m *testing.M) (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
+	for _, a := range fleet.Alarms(home) {
+		fmt.Fprintln(os.Stderr, a)
+		code = 1
+	}
 	if code != 0 {
 		fmt.Fprintln(os.Stderr, "the relay's last words:\n"+w.relay.Tail(60))
 	}
