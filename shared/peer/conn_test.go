@@ -287,7 +287,7 @@ func TestClientWaitsForRoom(t *testing.T) {
 	server, cl := pair(t, peer.Options{}, peer.DialOptions{})
 	server.Welcomed()
 	text := strings.Repeat("x", 1<<20)
-	const n = 30
+	const n = 16
 	go func() {
 		for i := range n {
 			if i%2 == 0 {
@@ -432,7 +432,7 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 }
 
 func TestWritersAtOnce(t *testing.T) {
-	server, cl := pair(t, peer.Options{}, peer.DialOptions{})
+	server, cl := pair(t, peer.Options{QueueBytes: 64 << 20}, peer.DialOptions{})
 	var wg sync.WaitGroup
 	const writers, each = 8, 500
 	for w := range writers {

@@ -53,7 +53,7 @@ func (c *Conn) insist(m wamp.Message) error {
 func (c *Conn) offer(m wamp.Message, bound int) error {
 	buf := buffers.Get().(*[]byte)
 	defer recycle(buf)
-	head, rest, err := c.format.encode((*buf)[:0], m)
+	head, rest, err := c.encode((*buf)[:0], m)
 	if err != nil {
 		return err
 	}

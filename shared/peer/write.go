@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -20,12 +21,16 @@ const (
 	pieceSizeTLS = 16 << 10
 	// keepBuffer is the largest buffer that goes back into the pool.
 	keepBuffer = 64 << 10
+	// handshakeQueue bounds what is queued before WELCOME, when anybody can be
+	// on the far side.
+	handshakeQueue = 64 << 10
 )
 
 // queue is what is to be written: whole frames.
 type queue struct {
 	pend     *[]byte
-	taken    int // bytes that are being written
+	pong     []byte // the answer to the last ping, empty when it is given
+	taken    int    // bytes that are being written
 	flushing bool
 	idle     chan struct{} // made by who waits, closed when all is written
 }
@@ -40,8 +45,8 @@ func recycle(b *[]byte) {
 }
 
 // Write encodes m at once and queues it. The side that was connected to never
-// waits for the far side. An error other than ErrClosed and ErrSlow means that m cannot be encoded, and
-// leaves the connection as it is.
+// waits for the far side. An error other than ErrClosed and ErrSlow is
+// ErrCannotCarry: m is not sent, and the connection is as it was.
 func (c *Conn) Write(m wamp.Message) error {
 	if err := c.queue(m, open, open); err != nil {
 		return err
@@ -98,12 +103,29 @@ func (c *Conn) queue(m wamp.Message, upTo, then state) error {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer recycle(buf)
-	head, rest, err := c.format.encode((*buf)[:0], m)
+	head, rest, err := c.encode((*buf)[:0], m)
 	if err != nil {
 		return err
 	}
 	*buf = head
 	return c.put(c.opcode(), head, rest, upTo, then)
+}
+
+// encode appends m to b, if the far side has room for it.
+func (c *Conn) encode(b []byte, m wamp.Message) ([]byte, tail, error) {
+	head, rest, err := c.format.encode(b, m)
+	if err != nil {
+		return b, tail{}, err
+	}
+	most := MaxMessage
+	switch m.(type) {
+	case *wamp.Hello, *wamp.Authenticate:
+		most = MaxHandshake
+	}
+	if n := len(head) + rest.len(); n > most {
+		return b, tail{}, notCarried(fmt.Sprintf("it has %d bytes, at most %d are taken", n, most))
+	}
+	return head, rest, nil
 }
 
 // waitForRoom is for the side that has connected, and has nobody else to talk
@@ -122,7 +144,13 @@ func (c *Conn) waitForRoom() {
 	}
 }
 
-func (c *Conn) full() bool { return c.out.taken+c.out.pending() > c.opt.QueueBytes }
+func (c *Conn) full() bool {
+	most := c.opt.QueueBytes
+	if !c.welcomed.Load() {
+		most = min(most, handshakeQueue)
+	}
+	return c.out.taken+c.out.pending() > most
+}
 
 func (q *queue) pending() int {
 	if q.pend == nil {
@@ -201,25 +229,31 @@ func xor(b []byte, key [4]byte) {
 	}
 }
 
-// control queues a control frame that the library or a ping has made. Like all
-// else it is bounded: a flood of pings meets the limit too.
+// control queues a control frame that the library or a ping has made. Of the
+// answers to pings only the last one is kept (RFC 6455, 5.5.3), so that a
+// flood of pings takes no memory. Pings of ours wait behind what is queued; the
+// few that there are have room above the bound of the queue.
 func (c *Conn) control(frame []byte) {
 	c.mu.Lock()
-	if c.state == dead {
-		c.mu.Unlock()
-		return
+	switch kind := frame[0] & 0x0f; {
+	case c.state == dead:
+	case kind == websocket.PongMessage:
+		if c.state == open {
+			c.out.pong = append(c.out.pong[:0], frame...)
+		}
+	case kind == websocket.PingMessage && c.out.taken+c.out.pending() > c.opt.QueueBytes+MaxMessage:
+	default:
+		c.out.control(frame)
 	}
-	if c.out.pend == nil {
-		c.out.pend = buffers.Get().(*[]byte)
-	}
-	if c.out.pending()+c.out.taken > c.opt.QueueBytes+MaxMessage {
-		c.mu.Unlock()
-		c.drop(ReasonSlow)
-		return
-	}
-	*c.out.pend = append(*c.out.pend, frame...)
 	c.mu.Unlock()
 	c.flush()
+}
+
+func (q *queue) control(frame []byte) {
+	if q.pend == nil {
+		q.pend = buffers.Get().(*[]byte)
+	}
+	*q.pend = append(*q.pend, frame...)
 }
 
 // flush writes what the kernel takes at once; for the rest it starts the
@@ -252,6 +286,10 @@ func (c *Conn) take(done *[]byte) *[]byte {
 		c.out.taken = 0
 		c.life.written++
 		recycle(done)
+	}
+	if len(c.out.pong) > 0 {
+		c.out.control(c.out.pong)
+		c.out.pong = c.out.pong[:0]
 	}
 	b := c.out.pend
 	if b == nil || c.state == dead {
