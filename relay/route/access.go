@@ -2,6 +2,7 @@ package route
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 
@@ -91,16 +92,19 @@ func (s *session) procedure(uri wamp.URI) (op *catalog.Op, key string, err error
 		return nil, "", errNotAuthorized
 	}
 	// A newer agent may know what this relay does not; owners may try.
-	if key, ok := catalog.RemoteKey(name); ok && s.kind == member && s.caller.Role == wire.Owner && forwardable(uri, key) {
+	if key, ok := catalog.RemoteKey(name); ok && s.kind == member && s.caller.Role == wire.Owner && forwardable(key) {
 		return nil, key, nil
 	}
 	return nil, "", cfcerr.New(cfcerr.NoSuchProcedure, "cannot call %s: no such procedure", name)
 }
 
+// unknownKey is what a key looks like that only a newer agent knows.
+var unknownKey = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)+$`)
+
 // forwardable excludes what never goes to a node: what would sign with its
 // key, or open a shell in it.
-func forwardable(uri wamp.URI, key string) bool {
-	if !uri.ValidURI(false, "") {
+func forwardable(key string) bool {
+	if !unknownKey.MatchString(key) {
 		return false
 	}
 	for part := range strings.SplitSeq(key, ".") {

@@ -68,7 +68,7 @@ func option(d wamp.Dict, name, byDefault string) (string, bool) {
 // publish is PUBLISH: an agent's events, with its own node first.
 func (s *session) publish(m *wamp.Publish) {
 	ack, _ := m.Options[wamp.OptAcknowledge].(bool)
-	e, err := s.publication(m)
+	e, about, err := s.publication(m)
 	if err != nil {
 		s.hub.met.refused.Inc()
 		if ack {
@@ -80,12 +80,8 @@ func (s *session) publish(m *wamp.Publish) {
 		}
 		return
 	}
-	details, _ := wamp.AsDict(m.Arguments[len(m.Arguments)-1])
-	switch e {
-	case catalog.OnNodeAttached:
-		s.node.attached(s.hub, s, true, details)
-	case catalog.OnNodeDetached:
-		s.node.attached(s.hub, s, false, details)
+	if about != nil {
+		s.node.attached(s.hub, s, about)
 	}
 	id := s.realm.broker.publish(s.conn.Batch(), e, m.Arguments)
 	if ack {
@@ -93,49 +89,35 @@ func (s *session) publish(m *wamp.Publish) {
 	}
 }
 
-// publication is the event that the session publishes, if it may.
-func (s *session) publication(m *wamp.Publish) (*catalog.Event, error) {
+// publication is the event that the session publishes, if it may, and what it
+// tells of the node, if it does.
+func (s *session) publication(m *wamp.Publish) (*catalog.Event, *news, error) {
 	if s.kind != agent {
-		return nil, errNotAuthorized
+		return nil, nil, errNotAuthorized
 	}
 	e := s.hub.topics.own[string(m.Topic)]
 	if e == nil || e.By != catalog.ByAgent {
-		return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot publish %s: no event of an agent", m.Topic)
+		return nil, nil, cfcerr.New(cfcerr.NotAuthorized, "cannot publish %s: no event of an agent", m.Topic)
 	}
 	for name := range m.Options {
 		if strings.HasPrefix(name, "eligible") || strings.HasPrefix(name, "exclude") || strings.HasPrefix(name, "ppt_") {
-			return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot publish %s: option %s is not allowed", m.Topic, name)
+			return nil, nil, cfcerr.New(cfcerr.NotAuthorized, "cannot publish %s: option %s is not allowed", m.Topic, name)
 		}
 	}
 	if len(m.Arguments) == 0 || m.Arguments[0] != s.id.AuthID {
-		return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot publish %s: its first argument is not the own node", m.Topic)
+		return nil, nil, cfcerr.New(cfcerr.NotAuthorized, "cannot publish %s: its first argument is not the own node", m.Topic)
 	}
-	if _, ok := wamp.AsDict(m.Arguments[len(m.Arguments)-1]); !ok || len(m.Arguments) != len(e.Args) || len(m.ArgumentsKw) > 0 {
-		return nil, cfcerr.Argument("args", "("+strings.Join(e.Args, ", ")+")")
+	details, ok := wamp.AsDict(m.Arguments[len(m.Arguments)-1])
+	if !ok || len(m.Arguments) != len(e.Args) || len(m.ArgumentsKw) > 0 {
+		return nil, nil, cfcerr.Argument("args", "("+strings.Join(e.Args, ", ")+")")
 	}
-	return e, nil
-}
-
-// attached keeps what the agent says about its node.
-func (n *node) attached(h *Hub, s *session, is bool, details wamp.Dict) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.agent != s {
-		return
+	if e != catalog.OnNodeAttached && e != catalog.OnNodeDetached {
+		return e, nil, nil
 	}
-	at := n.presence.Node
-	at.Attached = is
-	at.Reason, _ = details["reason"].(string)
-	if t, ok := details["time"].(string); ok {
-		at.Since = &t
+	about, err := readNews(details)
+	if err != nil {
+		return nil, nil, err
 	}
-	if k, ok := details["kind"].(string); ok {
-		at.Kind = &k
-	}
-	if v, ok := details["version"].(string); ok {
-		at.Version = v
-	}
-	s.id.Node = at
-	n.presence.Node = at
-	n.changed(h)
+	about.Attached = e == catalog.OnNodeAttached
+	return e, about, nil
 }

@@ -167,7 +167,7 @@ func (n *node) setOnline(h *Hub, s *session) {
 		return
 	}
 	last := n.presence.Node
-	n.presence = Presence{Online: true, Since: now, Agent: s.id.Agent, Node: s.id.Node}
+	n.presence = Presence{Online: true, Since: now, Agent: s.id.Agent, Node: s.attached}
 	if at := &n.presence.Node; at.Since == nil {
 		if at.Since = last.Since; last.Attached != at.Attached || last.Since == nil {
 			at.Since = wire.OptionalTime(now)

@@ -35,14 +35,16 @@ const (
 
 // session is one session after its log-in.
 type session struct {
-	hub    *Hub
-	realm  *realm
-	conn   *peer.Conn
-	id     Identity
-	kind   kind
-	node   *node // of an agent
-	sid    wamp.ID
-	caller catalog.Caller
+	hub   *Hub
+	realm *realm
+	conn  *peer.Conn
+	id    Identity
+	kind  kind
+	node  *node // of an agent
+	// attached is what it told last of its node; guarded by that one's lock.
+	attached catalog.AttachedInfo
+	sid      wamp.ID
+	caller   catalog.Caller
 
 	refusals int // of PUBLISHes; of the reader alone
 
@@ -65,6 +67,7 @@ func newSession(h *Hub, r *realm, c *peer.Conn, id Identity) *session {
 	case wire.RoleNode:
 		s.kind = agent
 		s.invocations = map[wamp.ID]*call{}
+		s.attached = id.Node
 	}
 	if s.kind != agent {
 		s.calls = map[wamp.ID]*call{}
