@@ -11,7 +11,7 @@ import (
 )
 
 // broker has the subscriptions of one realm. An event is encoded once for each
-// subscription and serializer, and reaches those who asked for it under either
+// serializer, and reaches those who asked for it under either
 // of its two names.
 //
 // It is not nexus' broker, because that one writes to the details of an event
@@ -37,8 +37,10 @@ func newBroker() *broker {
 	return &broker{byID: map[wamp.ID]*subscription{}, subs: map[pattern]*subscription{}}
 }
 
-// subscribe gives the id of the subscription, the same for the same pattern.
-func (b *broker) subscribe(s *session, p pattern) wamp.ID {
+// subscribe tells the id of the subscription, the same for the same pattern. It
+// does so under the lock: clients take an EVENT before SUBSCRIBED for a breach
+// of protocol.
+func (b *broker) subscribe(s *session, p pattern, tell func(id wamp.ID)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	sub := b.subs[p]
@@ -48,7 +50,7 @@ func (b *broker) subscribe(s *session, p pattern) wamp.ID {
 		b.subs[p], b.byID[sub.id] = sub, sub
 	}
 	sub.sessions[s] = struct{}{}
-	return sub.id
+	tell(sub.id)
 }
 
 func (b *broker) unsubscribe(s *session, id wamp.ID) bool {
@@ -82,29 +84,57 @@ func (b *broker) drop(s *session) {
 }
 
 // publish writes the event to all that have subscribed to it, in the order in
-// which it is called.
+// which it is called. It is encoded before the lock is taken: that may take long.
 func (b *broker) publish(out *peer.Batch, e *catalog.Event, args wamp.List) wamp.ID {
-	publication := wamp.GlobalID()
+	payloads := map[string]peer.Payload{} // by serializer
+	for _, c := range b.speakers(e) {
+		if p, err := c.Payload(args); err == nil { // else it cannot be said there
+			payloads[c.Serializer()] = p
+		}
+	}
+	m := &peer.Event{Publication: wamp.GlobalID()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, sub := range b.byID {
-		topic := e.URI()
-		if strings.HasPrefix(sub.topic, wire.AliasPrefix) {
-			topic = e.AliasURI()
-		}
-		if !sub.matches(topic) {
+		topic, ok := sub.hears(e)
+		if !ok {
 			continue
 		}
-		details := wamp.Dict{}
-		if sub.match != wamp.MatchExact {
-			details["topic"] = topic
+		if m.Subscription, m.Topic = sub.id, ""; sub.match != wamp.MatchExact {
+			m.Topic = topic
 		}
-		m := peer.Prepare(&wamp.Event{Subscription: sub.id, Publication: publication, Details: details, Arguments: args})
 		for s := range sub.sessions {
-			_ = out.Write(s.conn, m)
+			// One that has come since, with a serializer that nobody had, is late.
+			if m.Payload, ok = payloads[s.conn.Serializer()]; ok {
+				_ = out.Write(s.conn, m)
+			}
 		}
 	}
-	return publication
+	return m.Publication
+}
+
+// speakers are one connection for each serializer of those who get the event.
+func (b *broker) speakers(e *catalog.Event) map[string]*peer.Conn {
+	all := map[string]*peer.Conn{}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, sub := range b.byID {
+		if _, ok := sub.hears(e); ok {
+			for s := range sub.sessions {
+				all[s.conn.Serializer()] = s.conn
+			}
+		}
+	}
+	return all
+}
+
+// hears reports whether the event is for the subscription, and under what name.
+func (p pattern) hears(e *catalog.Event) (topic string, ok bool) {
+	topic = e.URI()
+	if strings.HasPrefix(p.topic, wire.AliasPrefix) {
+		topic = e.AliasURI()
+	}
+	return topic, p.matches(topic)
 }
 
 func (p pattern) matches(topic string) bool {

@@ -127,3 +127,35 @@ func metric(t *testing.T, r *rig, name string, label ...string) string {
 	}
 	return fmt.Sprint(sum)
 }
+
+// SUBSCRIBED comes before the first EVENT, and nothing after UNSUBSCRIBED,
+// whatever is published meanwhile.
+func TestEventsBetweenSubscribedAndUnsubscribed(t *testing.T) {
+	r := newRig(t, route.Config{}, peer.Options{})
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				r.hub.Publish(realmName, catalog.OnNodePaired, "n1", nil)
+			}
+		}
+	}()
+	defer func() { close(stop); <-done }()
+	c := r.raw(realmName, "alice", "viewer", "cbor")
+	for i := range wamp.ID(100) {
+		sub, ok := c.ask(&wamp.Subscribe{Request: i + 1, Options: wamp.Dict{}, Topic: "cfc.on_node_paired"}).(*wamp.Subscribed)
+		if !ok {
+			t.Fatal("an EVENT before SUBSCRIBED")
+		}
+		c.say(&wamp.Unsubscribe{Request: i + 1, Subscription: sub.Subscription})
+		for m := c.next(); m.MessageType() != wamp.UNSUBSCRIBED; m = c.next() {
+			if m.MessageType() != wamp.EVENT {
+				t.Fatal(show(m))
+			}
+		}
+	}
+}

@@ -54,12 +54,10 @@ func (s *session) subscribe(m *wamp.Subscribe) {
 		s.fail(wamp.SUBSCRIBE, m.Request,
 			cfcerr.New(cfcerr.NotAuthorized, "cannot subscribe to %s: it is no event that your role may read, or matches more than such", m.Topic))
 	default:
-		id := s.realm.broker.subscribe(s, p)
+		s.realm.broker.subscribe(s, p, func(id wamp.ID) { s.answer(&wamp.Subscribed{Request: m.Request, Subscription: id}) })
 		if s.over() { // it was taken out meanwhile
 			s.realm.broker.drop(s)
-			return
 		}
-		s.answer(&wamp.Subscribed{Request: m.Request, Subscription: id})
 	}
 }
 

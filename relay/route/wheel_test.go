@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fabric.center/cfc/shared/peer"
+	"github.com/gammazero/nexus/v3/wamp"
 )
 
 type deadlineFunc func()
@@ -71,11 +72,15 @@ func TestWheel(t *testing.T) {
 func TestBroker(t *testing.T) {
 	b := newBroker()
 	a, c := &session{conn: &peer.Conn{}}, &session{conn: &peer.Conn{}}
-	one := b.subscribe(a, pattern{"cfc.", "prefix"})
-	if again := b.subscribe(c, pattern{"cfc.", "prefix"}); again != one {
+	subscribe := func(s *session, p pattern) (id wamp.ID) {
+		b.subscribe(s, p, func(got wamp.ID) { id = got })
+		return id
+	}
+	one := subscribe(a, pattern{"cfc.", "prefix"})
+	if again := subscribe(c, pattern{"cfc.", "prefix"}); again != one {
 		t.Errorf("subscriptions %d and %d", one, again)
 	}
-	two := b.subscribe(a, pattern{"cfc.", "wildcard"})
+	two := subscribe(a, pattern{"cfc.", "wildcard"})
 	switch {
 	case one == two:
 		t.Error("two patterns are one subscription")
