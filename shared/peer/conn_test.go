@@ -433,6 +433,7 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 
 func TestWritersAtOnce(t *testing.T) {
 	server, cl := pair(t, peer.Options{QueueBytes: 64 << 20}, peer.DialOptions{})
+	server.Welcomed()
 	var wg sync.WaitGroup
 	const writers, each = 8, 500
 	for w := range writers {
