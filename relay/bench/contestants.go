@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fabric.center/cfc/relay/route"
+	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/client"
@@ -25,8 +26,10 @@ const (
 	realmName = "demo"
 	nodeID    = "n1"
 	oid       = "11111111-1111-4111-8111-111111111111"
-	procedure = "cfc.remote.node.get_status"
 )
+
+// procedure is what both are called for; the plain router has it registered.
+var procedure = catalog.NodeGetStatus.URI()
 
 var quiet = zap.NewStdLog(zap.NewNop())
 
