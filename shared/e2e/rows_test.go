@@ -68,7 +68,7 @@ func goodValue(a catalog.Arg) any {
 	case "node":
 		return realm + "/n1"
 	case "pubkey":
-		return strings.Repeat("0", 64)
+		return strings.Repeat("ab", 32)
 	case "role":
 		return "viewer"
 	case "purpose":
