@@ -90,20 +90,6 @@ func payloadOf(m wamp.Message) (*wamp.List, *wamp.Dict) {
 	return nil, nil
 }
 
-// convertPayload changes a message that nobody else has.
-func convertPayload(m wamp.Message, f func(any) any) {
-	args, kwargs := payloadOf(m)
-	if args == nil {
-		return
-	}
-	for i, v := range *args {
-		(*args)[i] = f(v)
-	}
-	for k, v := range *kwargs {
-		(*kwargs)[k] = f(v)
-	}
-}
-
 // withPayload is a copy of a message that others may have too.
 func withPayload(m wamp.Message, f func(any) any) wamp.Message {
 	var c wamp.Message

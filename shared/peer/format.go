@@ -10,8 +10,8 @@ import (
 	"github.com/ugorji/go/codec"
 )
 
-// format is one serializer: nexus' own for whole messages, and a scanner and
-// an encoder for those whose payload is passed on.
+// format is one serializer: a scanner and a decoder for what comes, nexus' own
+// for messages that go out, and an encoder for those whose payload is passed on.
 type format struct {
 	name     string
 	std      serialize.Serializer
@@ -33,21 +33,25 @@ func (f *format) protocol() string { return "wamp.2." + f.name }
 
 var dictType = reflect.TypeFor[map[string]any]()
 
+// The handles differ from those of nexus in one thing: of a key that is there
+// twice the last value counts. Nexus' decoders fail where the two are of
+// different types, and to find such keys would cost more than to take them.
+
 func cborHandle() codec.Handle {
 	h := &codec.CborHandle{}
-	h.MapType = dictType
+	h.MapType, h.InterfaceReset = dictType, true
 	return h
 }
 
 func msgpackHandle() codec.Handle {
 	h := &codec.MsgpackHandle{WriteExt: true}
-	h.MapType = dictType
+	h.MapType, h.InterfaceReset = dictType, true
 	return h
 }
 
 func jsonHandle() codec.Handle {
 	h := &codec.JsonHandle{}
-	h.MapType = dictType
+	h.MapType, h.InterfaceReset = dictType, true
 	return h
 }
 
@@ -60,6 +64,7 @@ func (f *format) value(b []byte) (v any, err error) {
 	}
 	d.ResetBytes(b)
 	if err = d.Decode(&v); err == nil {
+		d.ResetBytes(nil) // the pool keeps no message
 		f.decoders.Put(d)
 	}
 	if f == jsonFormat {
@@ -192,7 +197,7 @@ func (e *envelope) payload(i int) Payload {
 
 // decode checks b and makes a message of it. Raw messages are written over
 // those that came before.
-func (f *format) decode(b []byte, nesting int, raw bool, keep *rawMessages) (m wamp.Message, err error) {
+func (f *format) decode(b []byte, nesting int, raw bool, keep *rawMessages) (wamp.Message, error) {
 	var e envelope
 	if err := f.open(b, nesting, &e); err != nil {
 		return nil, err
@@ -205,12 +210,30 @@ func (f *format) decode(b []byte, nesting int, raw bool, keep *rawMessages) (m w
 	if err := e.decodable(); err != nil {
 		return nil, &refusal{e.about(), err}
 	}
-	defer recovered(&err)
-	if m, err = f.std.Deserialize(b); err != nil {
-		return nil, err
-	}
-	if f == jsonFormat {
-		convertPayload(m, binaryFromJSON)
+	return e.message()
+}
+
+// message decodes the parts into the fields of a message, which stand in the
+// same order.
+func (e *envelope) message() (wamp.Message, error) {
+	m := wamp.NewMessage(e.typ)
+	fields := reflect.ValueOf(m).Elem()
+	for i := range min(fields.NumField(), e.n-1) {
+		var v any
+		switch e.part[i+1].kind {
+		case kindNull:
+			continue
+		case kindInt:
+			v = e.id(i + 1)
+		case kindString:
+			v = e.text(i + 1)
+		default:
+			var err error
+			if v, err = e.f.value(e.bytes(i + 1)); err != nil {
+				return nil, err
+			}
+		}
+		fields.Field(i).Set(reflect.ValueOf(v).Convert(fields.Field(i).Type()))
 	}
 	return m, nil
 }

@@ -1,6 +1,8 @@
 package peer
 
 import (
+	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/gammazero/nexus/v3/wamp"
@@ -21,7 +23,51 @@ func fuzz(f *testing.F, format *format) {
 		}
 		f.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) { agree(t, format, b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		agree(t, format, b)
+		carve(t, format, b)
+	})
+}
+
+// carve checks the parts of a CALL's payload that are taken out of it and
+// passed on: they reach every serializer's decoder, or are refused.
+func carve(t *testing.T, f *format, b []byte) {
+	m, err := f.decode(b, MaxNesting, true, &rawMessages{})
+	if err != nil {
+		return
+	}
+	c, ok := m.(*Call)
+	if !ok {
+		return
+	}
+	_, times := c.Keyword("node_id")
+	for i, p := range []Payload{c.Payload, c.Rest(), c.WithoutKeyword("node_id")} {
+		for _, to := range formats {
+			head, rest, err := to.encode(nil, &Invocation{Request: 1, Registration: 1, Op: "a.b", Payload: p})
+			if errors.Is(err, ErrCannotCarry) {
+				continue
+			}
+			if err != nil {
+				t.Fatalf("%s: part %d of % x to %s: %v", f.name, i, b, to.name, err)
+			}
+			out := rest.appendTo(bytes.Clone(head))
+			got, err := to.decode(out, MaxNesting, false, nil)
+			if err != nil {
+				t.Fatalf("%s: part %d of % x reaches %s as % x: %v", f.name, i, b, to.name, out, err)
+			}
+			inv := got.(*wamp.Invocation)
+			if _, has := inv.ArgumentsKw["node_id"]; has != (times > 0 && i != 2) {
+				t.Fatalf("%s: part %d of % x reaches %s as % x: node_id is there: %v", f.name, i, b, to.name, out, has)
+			}
+			want := 1 + c.Args()
+			if i == 1 {
+				want = max(1, c.Args())
+			}
+			if len(inv.Arguments) != want {
+				t.Fatalf("%s: part %d of % x reaches %s as % x: %d arguments, want %d", f.name, i, b, to.name, out, len(inv.Arguments), want)
+			}
+		}
+	}
 }
 
 // The decoder never panics, and finds in a message what the undecoded path
