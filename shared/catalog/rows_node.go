@@ -28,6 +28,10 @@ type (
 		Config  any            `wamp:"config" doc:"a dict with type (router, container, proxy, guest, websocket-testee) and the worker's options, or the type alone"`
 		Options map[string]any `wamp:"options,optional" doc:"the worker's options, when config is the type alone"`
 	}
+	// CPUCountIn says which CPUs count.
+	CPUCountIn struct {
+		Logical bool `wamp:"logical,optional" default:"true" doc:"count hardware threads, not cores"`
+	}
 	// StopWorkerIn is a worker to end.
 	StopWorkerIn struct {
 		Worker ObjectID `wamp:"worker_id" doc:"the worker"`
@@ -63,6 +67,8 @@ var (
 		Doc: "Start a worker process. Returns when it is ready; a guest worker (any executable) is for owners only.", Returns: "id, pid, type, status, started, startup_time, who",
 		Emits:  []string{"on_worker_starting", "on_worker_started"},
 		Errors: []cfcerr.Kind{cfcerr.AlreadyRunning, cfcerr.InvalidConfiguration, cfcerr.NotSupported, cfcerr.DeniedByHost}})
+	NodeGetCPUCount = define[CPUCountIn, int64](Op{Realm: Remote, Area: "node", Name: "get_cpu_count", Scope: Node, Access: Read, Forward: "get_cpu_count",
+		Doc: "Count the CPUs of a node's host.", Returns: "how many"})
 	NodeStopWorker = define[StopWorkerIn, Dict](Op{Realm: Remote, Area: "node", Name: "stop_worker", Scope: Node, Access: Write, Timeout: time.Minute,
 		Doc: "Stop a worker process. Returns when it is gone.", Returns: "id, type, kill, who, when",
 		Emits:  []string{"on_worker_stopping", "on_worker_stopped"},

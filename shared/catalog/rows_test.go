@@ -44,6 +44,7 @@ var contract = map[Realm]map[string]string{
 		"cfc.remote.node.shutdown(node_id, restart=false)":                                 "admin",
 		"cfc.remote.node.get_workers(node_id, filter_types=[])":                            "read",
 		"cfc.remote.node.get_worker(node_id, worker_id, include_stats=false)":              "read",
+		"cfc.remote.node.get_cpu_count(node_id, logical=true)":                             "read",
 		"cfc.remote.node.start_worker(node_id, worker_id, config, options={})":             "write",
 		"cfc.remote.node.stop_worker(node_id, worker_id, kill=false)":                      "write",
 		"cfc.remote.router.get_router_realms(node_id, worker_id)":                          "read",
