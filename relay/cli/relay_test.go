@@ -36,6 +36,7 @@ type world struct {
 	relay      *server.Server
 	conf       server.Config
 	serializer string
+	hanging    chan struct{} // one item when the node has a call that it never answers
 
 	secrets []string // that must not stand anywhere
 	seen    bytes.Buffer
@@ -44,7 +45,7 @@ type world struct {
 // newWorld starts a relay, with TLS where it is asked for, until the test ends.
 func newWorld(t *testing.T, serializer string, secure bool) *world {
 	t.Helper()
-	w := &world{t: t, serializer: serializer}
+	w := &world{t: t, serializer: serializer, hanging: make(chan struct{}, 1)}
 	if err := config.Defaults(&w.conf); err != nil {
 		t.Fatal(err)
 	}
@@ -195,13 +196,13 @@ func (w *world) agent(token string) *session.Session {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { s.Close() })
-	if err := s.Register(w.t.Context(), wire.NodeProcedure(s.AuthID()), nil, answerAsNode); err != nil {
+	if err := s.Register(w.t.Context(), wire.NodeProcedure(s.AuthID()), nil, w.answerAsNode); err != nil {
 		w.t.Fatal(err)
 	}
 	return s
 }
 
-func answerAsNode(ctx context.Context, inv *session.Invocation) (any, error) {
+func (w *world) answerAsNode(ctx context.Context, inv *session.Invocation) (any, error) {
 	key, _ := inv.Args[0].(string)
 	o, ok := catalog.NewIndex().ByKey(key)
 	if !ok {
@@ -214,6 +215,10 @@ func answerAsNode(ctx context.Context, inv *session.Invocation) (any, error) {
 	case catalog.NodeGetWorkers.Key():
 		return []any{"w1", "w2"}, nil
 	case catalog.NodeShutdownOp.Key():
+		select {
+		case w.hanging <- struct{}{}:
+		default:
+		}
 		<-ctx.Done() // until canceled or too late
 		return nil, ctx.Err()
 	case catalog.RouterGetRealm.Key():
@@ -254,7 +259,7 @@ func TestSpineByCommandLine(t *testing.T) {
 			}
 			u.has("asked   node.stop_worker", "node stop-worker n1 w1 --kill")
 			u.has(`args    ["w1","router",{"title":"x"}]`, "node start-worker n1 w1 router --options", "{title: x}")
-			refusals(t, u)
+			refusals(t, w, u)
 			if err := agent.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -269,7 +274,7 @@ func TestSpineByCommandLine(t *testing.T) {
 }
 
 // refusals are calls of the owner that end badly, each with its exit code.
-func refusals(t *testing.T, u *user) {
+func refusals(t *testing.T, w *world, u *user) {
 	t.Helper()
 	u.fails(5, "n2", "node get-workers n2")
 	u.fails(5, "node has no worker w9", "router get-router-realm n1 w9 r1")
@@ -280,10 +285,19 @@ func refusals(t *testing.T, u *user) {
 	u.fails(11, "", "realm rm demo")
 	u.fails(10, "demo", "realm create demo")
 	u.fails(4, "", "node ls --realm other")
-	ctx, interrupt := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer interrupt()
-	canceled, cancel := context.WithCancel(ctx)
-	context.AfterFunc(ctx, cancel)
+	select {
+	case <-w.hanging: // of the call that was too late
+	default:
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-w.hanging:
+			cancel()
+		case <-canceled.Done():
+		}
+	}()
 	var out, errs bytes.Buffer
 	if exit := u.program(&out, &errs).Run(canceled, []string{"node", "shutdown", "n1"}); exit != 8 {
 		t.Errorf("interrupted: exit %d, %s", exit, errs.String())
