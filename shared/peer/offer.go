@@ -22,7 +22,8 @@ func (b *Batch) Offer(c *Conn, m wamp.Message) error {
 }
 
 // Insist is Write for small messages to a connection whose queue others may
-// have filled by Offer: for these there is room as there is for control frames.
+// have filled by Offer, up to its bound and one message more: there is room for
+// these above that.
 func (b *Batch) Insist(c *Conn, m wamp.Message) error {
 	if err := c.insist(m); err != nil {
 		return err
@@ -41,7 +42,7 @@ func (c *Conn) Insist(m wamp.Message) error {
 }
 
 func (c *Conn) insist(m wamp.Message) error {
-	err := c.offer(m, c.opt.QueueBytes+MaxMessage)
+	err := c.offer(m, c.opt.QueueBytes+2*MaxMessage)
 	if err == ErrFull {
 		c.drop(ReasonSlow)
 		return ErrSlow

@@ -19,6 +19,20 @@
 // Handle. HandleRaw leaves the payloads of CALL, YIELD and ERROR undecoded
 // (see Call, Yield, Error and Payload), so that a router can pass them on.
 //
+// Values: what is carried is what JSON, MessagePack and CBOR all have. CBOR tags
+// and MessagePack extensions are neither decoded nor passed on, to nobody, so
+// that it does not depend on the far side what can be said: Write, Offer and
+// Expand answer ErrCannotCarry, a request that is decoded here is answered with
+// cfc.error.invalid_argument, an answer becomes an ERROR for who asked. NaN and
+// the infinite are null in JSON. Of a key that is there twice the last value
+// counts. What breaks the rules of its own serializer, or what no decoder would
+// take (half a surrogate pair, numbers beyond a float64, integers below -2^63),
+// is a breach of protocol.
+//
+// Bounds: 16 MiB a message both ways, 64 KiB of it beside args and kwargs, and
+// MaxItems values in what is decoded. Payloads that are passed on as they came
+// are bounded by their bytes alone.
+//
 // Life: a connection ends by Close (after what is queued), Finish (after one
 // last message), the far side, a breach of protocol (ABORT, where it can still
 // be told), a queue that overruns ("slow") or missed pings ("silent"). Done is
