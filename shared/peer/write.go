@@ -117,13 +117,8 @@ func (c *Conn) encode(b []byte, m wamp.Message) ([]byte, tail, error) {
 	if err != nil {
 		return b, tail{}, err
 	}
-	most := MaxMessage
-	switch m.(type) {
-	case *wamp.Hello, *wamp.Authenticate:
-		most = MaxHandshake
-	}
-	if n := len(head) + rest.len(); n > most {
-		return b, tail{}, notCarried(fmt.Sprintf("it has %d bytes, at most %d are taken", n, most))
+	if n := len(head) + rest.len(); n > MaxMessage {
+		return b, tail{}, notCarried(fmt.Sprintf("it has %d bytes, at most %d are taken", n, MaxMessage))
 	}
 	return head, rest, nil
 }
