@@ -7,6 +7,7 @@ import (
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/peer"
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
@@ -101,6 +102,9 @@ func (s *Session) abandon(ctx context.Context, id wamp.ID, procedure, mode strin
 }
 
 func (s *Session) lost(procedure string, err error) error {
+	if errors.Is(err, peer.ErrCannotCarry) {
+		return cfcerr.New(cfcerr.InvalidArgument, "cannot call %s: %w", procedure, err).With("expected", "values that JSON, MessagePack and CBOR all have, at most 16 MiB")
+	}
 	if e := s.Ended(); e != nil {
 		err = e
 	}

@@ -343,3 +343,20 @@ func TestAddress(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be sent is the caller's fault, and the session goes on.
+func TestCallThatCannotBeCarried(t *testing.T) {
+	f := (&farEnd{}).start(t, 0)
+	s, err := Join(t.Context(), Config{URL: f.ws(), Realm: "demo", AuthID: "alice", Ticket: "cfct_ticket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, err = s.Call(t.Context(), "a.b", wamp.List{strings.Repeat("x", 17<<20)}, nil, CallOptions{Timeout: 10 * time.Second})
+	if cfcerr.KindOf(err) != cfcerr.InvalidArgument {
+		t.Errorf("17 MiB: %v", err)
+	}
+	if s.Ended() != nil {
+		t.Errorf("the session ended: %v", s.Ended())
+	}
+}
