@@ -64,7 +64,11 @@ type Inventory struct {
 	version uint64 // one up for each change by an operation
 	workers map[string]*workerEntry
 	down    string // who is shutting the node down
-	saved   []byte // content of the file
+	// ended has the version at which something ended, by id, or worker id and
+	// realm id, until what was seen is newer: else an end that came while the
+	// node was being asked would be followed by a start that is none.
+	ended map[string]uint64
+	saved []byte // content of the file
 }
 
 type entry struct {
@@ -89,7 +93,7 @@ type realmEntry struct {
 }
 
 func newInventory(cfg Config) *Inventory {
-	v := &Inventory{cfg: cfg, workers: map[string]*workerEntry{}}
+	v := &Inventory{cfg: cfg, workers: map[string]*workerEntry{}, ended: map[string]uint64{}}
 	v.load()
 	return v
 }
@@ -160,6 +164,7 @@ func (v *Inventory) allGone(reason, by string) {
 func (v *Inventory) Seen(mark uint64, all, appeared []Worker) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	late := v.endedSince(mark)
 	listed := map[string]Worker{}
 	for _, w := range all {
 		listed[w.ID] = w
@@ -185,6 +190,8 @@ func (v *Inventory) Seen(mark uint64, all, appeared []Worker) {
 	for _, w := range all {
 		e, here := v.workers[w.ID]
 		switch {
+		case !here && late[w.ID]:
+			continue
 		case !here:
 			e = v.add(w)
 		case e.mine(mark):
@@ -194,7 +201,7 @@ func (v *Inventory) Seen(mark uint64, all, appeared []Worker) {
 		}
 		e.PID, e.Created, e.known = w.PID, w.Created, false
 		if w.Ready {
-			v.seenRealms(mark, e, w.Realms)
+			v.seenRealms(mark, e, w.Realms, late)
 		}
 	}
 	v.save()
@@ -212,13 +219,16 @@ func (e *entry) reason() string {
 	return reasonEnded
 }
 
-func (v *Inventory) seenRealms(mark uint64, w *workerEntry, realms []Realm) {
+func (v *Inventory) seenRealms(mark uint64, w *workerEntry, realms []Realm, late map[string]bool) {
 	listed := map[string]bool{}
 	for _, r := range realms {
 		listed[r.ID] = true
 		e, here := w.realms[r.ID]
 		if here {
 			e.known = false
+			continue
+		}
+		if late[realmKey(w.ID, r.ID)] {
 			continue
 		}
 		e = &realmEntry{Realm: r}
@@ -281,6 +291,7 @@ func (v *Inventory) drop(e *workerEntry, reason, by string, err error) {
 	if v.workers[e.ID] == e {
 		delete(v.workers, e.ID)
 	}
+	v.noteEnd(e.ID)
 	v.log(e.ID, reason)
 	v.publish(catalog.OnWorkerStopped, details(catalog.Dict{"id": e.ID, "type": e.Type, "pid": e.PID, "reason": reason, "by": by, "error": failure(err)}), e.ID)
 }
@@ -304,7 +315,29 @@ func (v *Inventory) dropRealm(w *workerEntry, e *realmEntry, reason, by string, 
 	if w.realms[e.ID] == e {
 		delete(w.realms, e.ID)
 	}
+	v.noteEnd(realmKey(w.ID, e.ID))
 	v.publish(catalog.OnRouterRealmStopped, details(catalog.Dict{"name": e.Name, "reason": reason, "by": by, "error": failure(err)}), w.ID, e.ID)
+}
+
+func realmKey(worker, realm string) string { return worker + "/" + realm }
+
+func (v *Inventory) noteEnd(key string) {
+	v.version++
+	v.ended[key] = v.version
+}
+
+// endedSince are the ends that what was asked for at mark may not know yet; the
+// older ones are forgotten.
+func (v *Inventory) endedSince(mark uint64) map[string]bool {
+	late := map[string]bool{}
+	for key, version := range v.ended {
+		if version > mark {
+			late[key] = true
+		} else {
+			delete(v.ended, key)
+		}
+	}
+	return late
 }
 
 // begin and end bracket an operation's work on an entry.

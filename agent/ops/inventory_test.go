@@ -183,3 +183,30 @@ func TestDamagedInventoryIsSetAside(t *testing.T) {
 		}
 	}
 }
+
+// What the node said before something ended is not news of a start.
+func TestAnEndWhileTheNodeIsAsked(t *testing.T) {
+	v, r := newTestInventory("")
+	v.see(worker("w", "1"))
+	r.list = nil
+
+	finish := v.startingRealm("w", "y", "com.y", "ann")
+	mark := v.Mark() // the node is asked while realm y is half started
+	finish(cfcerr.New(cfcerr.InvalidConfiguration, "no"))
+	v.Seen(mark, []Worker{worker("w", "1", "y")}, nil)
+	r.want(t, "a failed start", "router_realm_starting w y - ann", "router_realm_stopped w y start failed ann")
+
+	stop := v.stoppingWorker("w", "ann")
+	mark = v.Mark()
+	stop(nil)
+	v.Seen(mark, []Worker{worker("w", "1")}, nil)
+	r.want(t, "a stop", "worker_stopping w - ann", "worker_stopped w stopped ann")
+
+	v.see(worker("w", "2", "y"))
+	r.want(t, "asked again", "worker_starting w - -", "worker_started w - -", "router_realm_starting w y - -", "router_realm_started w y - -")
+	v.see(worker("w", "3"))
+	r.want(t, "another process of the same id", "router_realm_stopped w y worker stopped -", "worker_stopped w ended -", "worker_starting w - -", "worker_started w - -")
+	if len(v.ended) > 2 {
+		t.Errorf("old ends are kept: %v", v.ended)
+	}
+}
