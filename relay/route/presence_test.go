@@ -158,10 +158,18 @@ func TestTwoAgentsOfOneNode(t *testing.T) {
 	r.online("n1", true)
 
 	// The first is frozen: the second takes its place.
-	frozen := make(chan struct{})
-	first.Handle(func(wamp.Message) wamp.Message { <-frozen; return nil })
+	held, frozen := make(chan struct{}, 1), make(chan struct{})
+	first.Handle(func(wamp.Message) wamp.Message {
+		select {
+		case held <- struct{}{}:
+		default:
+		}
+		<-frozen
+		return nil
+	})
 	c := r.raw(realmName, "alice", "viewer", "cbor")
 	c.say(call(1, "cfc.remote.node.get_status", "n1"))
+	wait(t, held, "the call at the first") // from here on it answers no ping
 	third := r.rawAgent("n1", "cbor")
 	if got := show(c.next()); got != "ERROR CALL 1 cfc.error.connection_lost map[node_id:n1 reason:replaced]" {
 		t.Errorf("the call got %s", got)
