@@ -132,7 +132,7 @@ func (o *Ops) carryOut(ctx context.Context, op *catalog.Op, caller catalog.Calle
 		}
 		defer leave()
 	}
-	handle, _ := o.table.Handler(op) // New has seen to it that there is one
+	handle, _ := o.table.HandlerFor(op, caller) // New has seen to it that there is one
 	return handle(ctx, catalog.Call{Op: op, Caller: caller, Args: args, Kwargs: kwargs})
 }
 

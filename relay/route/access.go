@@ -55,7 +55,11 @@ func (s *session) tryCall(m *peer.Call) error {
 	if n == nil {
 		return cfcerr.New(cfcerr.NoSuchNode, "cannot reach node %s: no such node in realm %s", ref, s.realm.name).With("node_id", ref)
 	}
-	return s.forward(c, n, key, rest)
+	named := ""
+	if op != nil && op.Crossbar != "" && strings.HasPrefix(string(m.Procedure), wire.AliasPrefix) {
+		named = string(m.Procedure)
+	}
+	return s.forward(c, n, key, named, rest)
 }
 
 func deadline(op *catalog.Op, asked int64) time.Duration {
@@ -143,8 +147,9 @@ func nodeOf(p peer.Payload) (ref string, rest peer.Payload, err error) {
 	return ref, rest, nil
 }
 
-// forward writes the call to the agent of the node.
-func (s *session) forward(c *call, n *node, key string, p peer.Payload) error {
+// forward writes the call to the agent of the node. Named is the name that the
+// caller used, where the result depends on it.
+func (s *session) forward(c *call, n *node, key, named string, p peer.Payload) error {
 	n.mu.Lock()
 	a, online := n.agent, n.presence.Online
 	n.mu.Unlock()
@@ -159,7 +164,7 @@ func (s *session) forward(c *call, n *node, key string, p peer.Payload) error {
 	p, err := p.For(a.conn)
 	if err == nil {
 		err = a.invoke(c, s, &peer.Invocation{Caller: s.sid, AuthID: s.id.AuthID, AuthRole: s.id.Role,
-			Timeout: c.limit.Milliseconds(), Progress: c.progress, Op: key, Payload: p})
+			Timeout: c.limit.Milliseconds(), Progress: c.progress, Procedure: named, Op: key, Payload: p})
 	}
 	switch {
 	case err == nil:

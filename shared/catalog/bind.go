@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -18,7 +19,14 @@ type Caller struct {
 	// Method is how the session logged in, "cryptosign" or "ticket"; empty where
 	// that is not known.
 	Method string
+	// Procedure is the name by which a remote row was called, where its result
+	// depends on that; else empty.
+	Procedure string
 }
+
+// ByCrossbarName reports whether the caller used Crossbar.io's name of a row
+// whose result has another shape there.
+func (c Caller) ByCrossbarName() bool { return strings.HasPrefix(c.Procedure, wire.AliasPrefix) }
 
 // Call is one call of a row, its payload not yet decoded.
 type Call struct {
@@ -33,39 +41,64 @@ type Handler func(ctx context.Context, c Call) (any, error)
 
 // Table holds the handlers that one program has bound. It is filled before it
 // is read, by one goroutine.
-type Table struct{ handlers map[*Op]Handler }
+type Table struct{ handlers, crossbar map[*Op]Handler }
 
 // NewTable makes an empty table.
-func NewTable() *Table { return &Table{handlers: map[*Op]Handler{}} }
+func NewTable() *Table { return &Table{handlers: map[*Op]Handler{}, crossbar: map[*Op]Handler{}} }
 
 // Bind attaches code to a row; a second binding is a defect and panics.
 func Bind[In, Out any](t *Table, s Spec[In, Out], h func(context.Context, Caller, In) (Out, error)) {
-	t.Set(s.Op, func(ctx context.Context, c Call) (any, error) {
+	t.Set(s.Op, decoded(s, h))
+}
+
+// BindCrossbar attaches code to a row for callers who use Crossbar.io's name
+// of it, under which its result has the shape that the row's field Crossbar tells.
+func BindCrossbar[In, Out, Shape any](t *Table, s Spec[In, Out], h func(context.Context, Caller, In) (Shape, error)) {
+	if s.Crossbar == "" {
+		panic(fmt.Sprintf("catalog: %s has one shape under all its names", s.URI()))
+	}
+	set(t.crossbar, s.Op, decoded(s, h))
+}
+
+func decoded[In, Out, Shape any](s Spec[In, Out], h func(context.Context, Caller, In) (Shape, error)) Handler {
+	return func(ctx context.Context, c Call) (any, error) {
 		var in In
 		if err := s.Decode(c.Args, c.Kwargs, &in); err != nil {
 			return nil, err
 		}
 		return h(ctx, c.Caller, in)
-	})
+	}
 }
 
 // Set attaches an undecoded handler, such as the one that forwards to the node.
-func (t *Table) Set(o *Op, h Handler) {
-	if _, dup := t.handlers[o]; dup {
+func (t *Table) Set(o *Op, h Handler) { set(t.handlers, o, h) }
+
+func set(handlers map[*Op]Handler, o *Op, h Handler) {
+	if _, dup := handlers[o]; dup {
 		panic(fmt.Sprintf("catalog: %s is bound twice", o.URI()))
 	}
-	t.handlers[o] = h
+	handlers[o] = h
 }
 
 // Handler is what carries the row out here.
 func (t *Table) Handler(o *Op) (Handler, bool) { h, ok := t.handlers[o]; return h, ok }
 
-// Missing are the rows of the given kinds that nothing is bound to.
+// HandlerFor is Handler for this caller, who may have used Crossbar.io's name.
+func (t *Table) HandlerFor(o *Op, c Caller) (Handler, bool) {
+	if h, ok := t.crossbar[o]; ok && c.ByCrossbarName() {
+		return h, true
+	}
+	return t.Handler(o)
+}
+
+// Missing are the rows of the given kinds that nothing is bound to, under each
+// of their names.
 func (t *Table) Missing(kinds ...Realm) []string {
 	var uris []string
 	for _, o := range All() {
 		for _, k := range kinds {
-			if _, ok := t.handlers[o]; o.Realm == k && !ok {
+			_, ok := t.handlers[o]
+			if _, alias := t.crossbar[o]; o.Realm == k && (!ok || o.Crossbar != "" && !alias) {
 				uris = append(uris, o.URI())
 			}
 		}

@@ -91,10 +91,14 @@ type Op struct {
 	Area    string   // "router"; empty for what the relay answers
 	Name    string   // "start_router_realm"
 	Aliases []string // further names in the same area
+	Keys    []string // further names in other areas, "area.op", below Crossbar.io's prefix alone
 	Scope   Scope
 	Access  Access
 	Doc     string // first sentence is the command's summary
 	Returns string // what the result is, where its type does not say it
+	// Crossbar is what the result is under Crossbar.io's names, where that
+	// differs; Progress what progressive results hold, empty where there are none.
+	Crossbar, Progress string
 	// Forward is the node's procedure below its prefix ("get_status", or for
 	// Scope Worker below the worker's); empty where there is code for the row.
 	Forward string
@@ -132,8 +136,8 @@ func (o *Op) init() error {
 		return fmt.Errorf("realm, name, access and doc are required")
 	case remote != (o.Area != ""), remote != (o.Scope != 0):
 		return fmt.Errorf("area and scope belong to remote rows, and each of them needs both")
-	case o.Forward != "" && !remote:
-		return fmt.Errorf("only remote rows are forwarded")
+	case (o.Forward != "" || o.Crossbar != "" || o.Progress != "" || o.Keys != nil) && !remote:
+		return fmt.Errorf("only remote rows are forwarded, have progress or names of Crossbar.io's own")
 	case o.Scope == Worker && (len(o.args) == 0 || o.args[0].Name != "worker_id"):
 		return fmt.Errorf("a row of scope worker takes worker_id first: embed OnWorker")
 	case (o.Access == AnyUser || o.Access == RelayOwner) != (o.Realm == Users):

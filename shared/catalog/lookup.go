@@ -28,7 +28,7 @@ func buildIndex() names {
 }
 
 // URIs are all names of the operation: its own, its aliases and each under
-// Crossbar.io's prefix.
+// Crossbar.io's prefix, and those that it has there alone.
 func (o *Op) URIs() []string {
 	var uris []string
 	for _, name := range append([]string{o.Name}, o.Aliases...) {
@@ -37,6 +37,9 @@ func (o *Op) URIs() []string {
 			continue
 		}
 		uris = append(uris, wire.Prefix+name, wire.AliasRealm+name)
+	}
+	for _, key := range o.Keys {
+		uris = append(uris, wire.AliasRemote+key)
 	}
 	return uris
 }

@@ -75,6 +75,12 @@ func operation(b *strings.Builder, o *catalog.Op) {
 	}
 	fmt.Fprintf(b, "- access: %s\n", o.Access)
 	fmt.Fprintf(b, "- result: %s\n", result(o))
+	if o.Crossbar != "" {
+		fmt.Fprintf(b, "- result under `%s`: %s\n", wire.AliasPrefix, o.Crossbar)
+	}
+	if o.Progress != "" {
+		fmt.Fprintf(b, "- progressive results: %s\n", o.Progress)
+	}
 	if o.Deadline() != catalog.DefaultTimeout {
 		fmt.Fprintf(b, "- deadline: %s\n", o.Deadline())
 	}
@@ -86,6 +92,9 @@ func operation(b *strings.Builder, o *catalog.Op) {
 	}
 	if len(o.Aliases) > 0 {
 		fmt.Fprintf(b, "- also called: %s\n", list(o.Aliases, func(name string) string { return name }))
+	}
+	if len(o.Keys) > 0 {
+		fmt.Fprintf(b, "- also called, below `%s`: %s\n", wire.AliasRemote, list(o.Keys, func(key string) string { return key }))
 	}
 	if len(o.Secrets) > 0 {
 		fmt.Fprintf(b, "- owners only: %s\n", list(o.Secrets, func(path string) string { return path }))

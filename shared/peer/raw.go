@@ -35,8 +35,9 @@ type Invocation struct {
 	Request, Registration wamp.ID
 	Caller                wamp.ID
 	AuthID, AuthRole      string
-	Timeout               int64 // ms
-	Progress              bool  // receive_progress
+	Timeout               int64  // ms
+	Progress              bool   // receive_progress
+	Procedure             string // by which name it was called, where the agent is to know; else empty
 	Op                    string
 	Payload
 }
@@ -156,12 +157,18 @@ func (m *Invocation) appendTo(e *encoder) ([]byte, tail) {
 	if m.Progress {
 		n++
 	}
+	if m.Procedure != "" {
+		n++
+	}
 	e.message(wamp.INVOCATION, 5, m.kwargs.n > 0)
 	e.uint(uint64(m.Request)).uint(uint64(m.Registration))
 	e.dict(n).key("caller").uint(uint64(m.Caller)).key("caller_authid").str(m.AuthID).
 		key("caller_authrole").str(m.AuthRole).key("timeout").uint(uint64(m.Timeout))
 	if m.Progress {
 		e.key("receive_progress").bool(true)
+	}
+	if m.Procedure != "" {
+		e.key("procedure").str(m.Procedure)
 	}
 	e.end('}').list(1 + m.args.n).str(m.Op)
 	return e.finish(m.Payload)
@@ -205,6 +212,9 @@ func (m *Invocation) expand() (wamp.Message, error) {
 	d := wamp.Dict{"caller": m.Caller, "caller_authid": m.AuthID, "caller_authrole": m.AuthRole, "timeout": m.Timeout}
 	if m.Progress {
 		d["receive_progress"] = true
+	}
+	if m.Procedure != "" {
+		d["procedure"] = m.Procedure
 	}
 	return &wamp.Invocation{Request: m.Request, Registration: m.Registration, Details: d,
 		Arguments: append(wamp.List{m.Op}, args...), ArgumentsKw: kwargs}, err

@@ -272,7 +272,7 @@ func passOn(t testing.TB, f *format, raw wamp.Message, args wamp.List, kwargs wa
 	for _, m := range []wamp.Message{
 		&Result{Request: 300, Progress: true, Payload: p},
 		&Error{Type: wamp.CALL, Request: 70000, URI: "x.y", Payload: p},
-		&Invocation{Request: 1 << 40, Registration: 2, Caller: 1 << 53, AuthID: strings.Repeat("ü", 20), AuthRole: "owner", Timeout: 30000, Progress: true, Op: "a.b", Payload: p},
+		&Invocation{Request: 1 << 40, Registration: 2, Caller: 1 << 53, AuthID: strings.Repeat("ü", 20), AuthRole: "owner", Timeout: 30000, Progress: true, Procedure: "crossbarfabriccenter.remote.a.b", Op: "a.b", Payload: p},
 	} {
 		head, rest, err := f.encode(nil, m)
 		if err != nil {

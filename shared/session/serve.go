@@ -171,5 +171,6 @@ func callerOf(d wamp.Dict) catalog.Caller {
 	id, _ := wamp.AsID(d["caller"])
 	authid, _ := wamp.AsString(d["caller_authid"])
 	role, _ := wamp.AsString(d["caller_authrole"])
-	return catalog.Caller{Session: id, AuthID: authid, Role: wire.Role(role)}
+	procedure, _ := wamp.AsString(d["procedure"])
+	return catalog.Caller{Session: id, AuthID: authid, Role: wire.Role(role), Procedure: procedure}
 }
