@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 	"go.uber.org/zap"
 )
 
-const memoryFile = "realms.json"
+const memoryFile = "objects.json"
 
 // life is one process of a worker: what is remembered of it is void for the
 // next one.
@@ -29,30 +30,51 @@ type life struct {
 	Created string `json:"created"`
 }
 
-// memory is which realm ids of which router worker mean what on the node, and
-// which are burnt. An id that is not in it means itself.
+// place is where the ids of objects are: one kind of object in one process of
+// a worker, within an object of the node where the kind belongs to one.
+type place struct {
+	worker string
+	life   life
+	kind   string // the kind's key, and the parent's id on the node behind a slash
+}
+
+// memory is which ids of objects mean what on the node, which are burnt, and
+// what the node itself does not tell of its objects. An id that is not in it
+// means itself.
 type memory struct {
 	path string // empty: not kept
 	log  *zap.Logger
 
 	mu      sync.Mutex
-	version uint64         // one up for each change
-	active  map[string]int // stops under way, by worker and id
+	version uint64       // one up for each change
+	active  map[stop]int // stops under way
 	workers map[string]*workerMemory
+}
+
+// stop is one of an object, by the node's id.
+type stop struct {
+	place
+	id string
 }
 
 type workerMemory struct {
 	life
-	// Node maps ids that callers use to the node's, where the two differ.
-	Node map[string]string `json:"node"`
-	// Dead are ids of the node whose realms are down.
-	Dead []string `json:"dead"`
-	// Stopping are ids of the node whose stop was begun, and Unwanted those
-	// whose start was given up, without anybody having seen the answer.
-	Stopping []string `json:"stopping"`
-	Unwanted []string `json:"unwanted"`
+	Kinds map[string]*kindMemory `json:"kinds"` // by the place's kind
 
 	touched uint64 // version of the last change
+}
+
+type kindMemory struct {
+	// Node maps ids that callers use to the node's, where the two differ.
+	Node map[string]string `json:"node,omitempty"`
+	// Dead are ids of the node whose objects are down.
+	Dead []string `json:"dead,omitempty"`
+	// Stopping are ids of the node whose stop was begun, and Unwanted those
+	// whose start was given up, without anybody having seen the answer.
+	Stopping []string `json:"stopping,omitempty"`
+	Unwanted []string `json:"unwanted,omitempty"`
+	// Kept is what was started, by the node's id, where the node does not tell.
+	Kept map[string]map[string]any `json:"kept,omitempty"`
 }
 
 type memoryState struct {
@@ -63,7 +85,7 @@ type memoryState struct {
 // openMemory reads the file. A damaged one is set aside: it is better to list
 // a dead realm than to leave the node without an agent.
 func openMemory(dir string, log *zap.Logger) *memory {
-	m := &memory{log: log, workers: map[string]*workerMemory{}, active: map[string]int{}}
+	m := &memory{log: log, workers: map[string]*workerMemory{}, active: map[stop]int{}}
 	if dir == "" {
 		return m
 	}
@@ -75,7 +97,7 @@ func openMemory(dir string, log *zap.Logger) *memory {
 	s, err := parseMemory(b, err)
 	if err != nil {
 		aside := fmt.Sprintf("%s.damaged-%d", m.path, time.Now().Unix())
-		log.Error("memory of realm ids is damaged, set aside", zap.String("path", m.path), zap.String("as", aside), zap.Error(err), zap.NamedError("rename", os.Rename(m.path, aside)))
+		log.Error("memory of object ids is damaged, set aside", zap.String("path", m.path), zap.String("as", aside), zap.Error(err), zap.NamedError("rename", os.Rename(m.path, aside)))
 		return m
 	}
 	m.workers = s.Workers
@@ -102,32 +124,46 @@ func parseMemory(b []byte, err error) (memoryState, error) {
 		if w == nil {
 			return s, fmt.Errorf("worker %s is null", id)
 		}
-		if w.Node == nil {
-			w.Node = map[string]string{}
+		for kind, k := range w.Kinds {
+			if k == nil {
+				return s, fmt.Errorf("worker %s: %s is null", id, kind)
+			}
 		}
 	}
 	return s, nil
 }
 
-// of is what is known about this process of the worker; never nil.
-func (m *memory) of(worker string, l life) *workerMemory {
-	if w := m.workers[worker]; w != nil && w.life == l {
-		return w
+// of is what is known about a place; never nil.
+func (m *memory) of(p place) *kindMemory {
+	if w := m.workers[p.worker]; w != nil && w.life == p.life && w.Kinds[p.kind] != nil {
+		return w.Kinds[p.kind]
 	}
-	return &workerMemory{life: l, Node: map[string]string{}}
+	return &kindMemory{}
 }
 
 // change applies f and keeps the result; the change is undone when it cannot
 // be kept.
-func (m *memory) change(worker string, l life, f func(*workerMemory)) error {
+func (m *memory) change(p place, f func(*kindMemory)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old, had := m.workers[worker]
-	now := m.of(worker, l).clone()
+	now := m.of(p).clone()
 	f(now)
+	return m.keep(p.worker, p.life, func(w *workerMemory) {
+		if w.Kinds[p.kind] = now; now.empty() {
+			delete(w.Kinds, p.kind)
+		}
+	})
+}
+
+// keep changes what is known of a worker.
+func (m *memory) keep(worker string, l life, f func(*workerMemory)) error {
+	old, had := m.workers[worker]
 	m.version++
-	now.touched = m.version
-	if now.empty() {
+	now := &workerMemory{life: l, Kinds: map[string]*kindMemory{}, touched: m.version}
+	if had && old.life == l {
+		maps.Copy(now.Kinds, old.Kinds)
+	}
+	if f(now); len(now.Kinds) == 0 {
 		delete(m.workers, worker)
 	} else {
 		m.workers[worker] = now
@@ -141,12 +177,15 @@ func (m *memory) change(worker string, l life, f func(*workerMemory)) error {
 	return nil
 }
 
-func (w *workerMemory) clone() *workerMemory {
-	return &workerMemory{life: w.life, Node: maps.Clone(w.Node), Dead: slices.Clone(w.Dead), Stopping: slices.Clone(w.Stopping), Unwanted: slices.Clone(w.Unwanted)}
+func (k *kindMemory) clone() *kindMemory {
+	c := &kindMemory{Node: map[string]string{}, Dead: slices.Clone(k.Dead), Stopping: slices.Clone(k.Stopping), Unwanted: slices.Clone(k.Unwanted), Kept: map[string]map[string]any{}}
+	maps.Copy(c.Node, k.Node)
+	maps.Copy(c.Kept, k.Kept)
+	return c
 }
 
-func (w *workerMemory) empty() bool {
-	return len(w.Node)+len(w.Dead)+len(w.Stopping)+len(w.Unwanted) == 0
+func (k *kindMemory) empty() bool {
+	return len(k.Node)+len(k.Dead)+len(k.Stopping)+len(k.Unwanted)+len(k.Kept) == 0
 }
 
 func (m *memory) save() error {
@@ -158,21 +197,21 @@ func (m *memory) save() error {
 		return err
 	}
 	if err = durable.WriteFile(m.path, b, 0o600); err != nil {
-		m.log.Error("cannot keep the memory of realm ids", zap.Error(err))
-		return cfcerr.New(cfcerr.Unavailable, "cannot change realms: the agent cannot write its state").With("part", "state directory").With("reason", "not writable")
+		m.log.Error("cannot keep the memory of object ids", zap.Error(err))
+		return cfcerr.New(cfcerr.Unavailable, "cannot change this: the agent cannot write its state").With("part", "state directory").With("reason", "not writable")
 	}
 	return nil
 }
 
 // node is the node's id for an id that callers use; empty where it has none.
-func (m *memory) node(worker string, l life, public string) string {
+func (m *memory) node(p place, public string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	w := m.of(worker, l)
-	if id, ok := w.Node[public]; ok {
+	k := m.of(p)
+	if id, ok := k.Node[public]; ok {
 		return id
 	}
-	for _, id := range w.Node {
+	for _, id := range k.Node {
 		if id == public {
 			return "" // it is the node's id of another realm
 		}
@@ -181,10 +220,10 @@ func (m *memory) node(worker string, l life, public string) string {
 }
 
 // public is the reverse of node.
-func (m *memory) public(worker string, l life, node string) string {
+func (m *memory) public(p place, node string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for public, id := range m.of(worker, l).Node {
+	for public, id := range m.of(p).Node {
 		if id == node {
 			return public
 		}
@@ -192,30 +231,48 @@ func (m *memory) public(worker string, l life, node string) string {
 	return node
 }
 
-// hidden reports whether the node's id is none of a realm that runs for
+// hidden reports whether the node's id is none of an object that runs for
 // callers: burnt, or come up after its start was given up.
-func (m *memory) hidden(worker string, l life, node string) bool {
+func (m *memory) hidden(p place, node string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	w := m.of(worker, l)
-	return slices.Contains(w.Dead, node) || slices.Contains(w.Unwanted, node)
+	k := m.of(p)
+	return slices.Contains(k.Dead, node) || slices.Contains(k.Unwanted, node)
 }
 
 // unfinished are the stops whose answer nobody has seen or waits for.
-func (m *memory) unfinished(worker string, l life) []string {
+func (m *memory) unfinished(p place) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	w := m.of(worker, l)
-	ids := slices.Concat(w.Stopping, w.Unwanted)
-	return slices.DeleteFunc(ids, func(id string) bool { return m.active[worker+"."+id] > 0 })
+	k := m.of(p)
+	ids := slices.Concat(k.Stopping, k.Unwanted)
+	return slices.DeleteFunc(ids, func(id string) bool { return m.active[stop{p, id}] > 0 })
+}
+
+// parents are the node's ids of the objects, or the worker itself, within
+// which something is known of objects of a kind.
+func (m *memory) parents(worker string, l life, k *ops.Kind) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w := m.workers[worker]
+	if w == nil || w.life != l {
+		return nil
+	}
+	var parents []string
+	for kind := range w.Kinds {
+		if parent, ok := strings.CutPrefix(kind, partsOf(k, "")); ok && (k.Parent != nil || parent == "") {
+			parents = append(parents, parent)
+		}
+	}
+	return parents
 }
 
 // hold says that somebody waits for this stop, until the result is called.
-func (m *memory) hold(worker, node string) (let func()) {
+func (m *memory) hold(p place, node string) (let func()) {
 	count := func(by int) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		key := worker + "." + node
+		key := stop{p, node}
 		if m.active[key] += by; m.active[key] == 0 {
 			delete(m.active, key)
 		}
@@ -224,81 +281,113 @@ func (m *memory) hold(worker, node string) (let func()) {
 	return func() { count(-1) }
 }
 
-// assign chooses the node's id for a realm to be: the id itself unless the
+// assign chooses the node's id for an object to be: the id itself unless the
 // node lists it already.
-func (m *memory) assign(worker string, l life, public string, listed []string) (node string, err error) {
-	err = m.change(worker, l, func(w *workerMemory) {
+func (m *memory) assign(p place, public string, listed []string) (node string, err error) {
+	err = m.change(p, func(k *kindMemory) {
 		taken := func(id string) bool {
-			if slices.Contains(listed, id) || slices.Contains(w.Dead, id) || slices.Contains(w.Stopping, id) || slices.Contains(w.Unwanted, id) {
+			if slices.Contains(listed, id) || slices.Contains(k.Dead, id) || slices.Contains(k.Stopping, id) || slices.Contains(k.Unwanted, id) {
 				return true
 			}
-			for other, of := range w.Node {
+			for other, of := range k.Node {
 				if of == id && other != public {
 					return true
 				}
 			}
 			return false
 		}
-		delete(w.Node, public)
+		delete(k.Node, public)
 		node = public
 		for n := 1; taken(node); n++ {
 			node = fmt.Sprintf("r_%s_%d", public, n)
 		}
 		if node != public {
-			w.Node[public] = node
+			k.Node[public] = node
 		}
 	})
 	return node, err
 }
 
 // release forgets an assignment that came to nothing.
-func (m *memory) release(worker string, l life, public string) error {
-	return m.change(worker, l, func(w *workerMemory) { delete(w.Node, public) })
+func (m *memory) release(p place, public string) error {
+	return m.change(p, func(k *kindMemory) { delete(k.Node, public) })
 }
 
-// stopping keeps that a realm is about to be stopped.
-func (m *memory) stopping(worker string, l life, node string) error {
-	return m.change(worker, l, func(w *workerMemory) {
-		if !slices.Contains(w.Stopping, node) && !slices.Contains(w.Unwanted, node) {
-			w.Stopping = append(w.Stopping, node)
+// stopping keeps that an object is about to be stopped.
+func (m *memory) stopping(p place, node string) error {
+	return m.change(p, func(k *kindMemory) {
+		if !slices.Contains(k.Stopping, node) && !slices.Contains(k.Unwanted, node) {
+			k.Stopping = append(k.Stopping, node)
 		}
 	})
 }
 
-// spared keeps that a realm runs on: the node has refused to stop it.
-func (m *memory) spared(worker string, l life, node string) error {
-	return m.change(worker, l, func(w *workerMemory) {
-		w.Stopping = slices.DeleteFunc(w.Stopping, func(id string) bool { return id == node })
+// spared keeps that an object runs on: the node has refused to stop it.
+func (m *memory) spared(p place, node string) error {
+	return m.change(p, func(k *kindMemory) {
+		k.Stopping = slices.DeleteFunc(k.Stopping, func(id string) bool { return id == node })
 	})
 }
 
 // unwanted keeps that a start was given up that may yet come true.
-func (m *memory) unwanted(worker string, l life, public, node string) error {
-	return m.change(worker, l, func(w *workerMemory) {
-		delete(w.Node, public)
-		w.Unwanted = append(w.Unwanted, node)
+func (m *memory) unwanted(p place, public, node string) error {
+	return m.change(p, func(k *kindMemory) {
+		delete(k.Node, public)
+		k.Unwanted = append(k.Unwanted, node)
 	})
 }
 
-// stopped keeps that a realm is down and its id on the node burnt.
-func (m *memory) stopped(worker string, l life, node string) error {
-	return m.change(worker, l, func(w *workerMemory) {
-		w.drop(node)
-		w.Dead = append(w.Dead, node)
+// stopped keeps that an object is down and its id on the node burnt.
+func (m *memory) stopped(p place, node string) error {
+	return m.change(p, func(k *kindMemory) {
+		k.drop(node)
+		k.Dead = append(k.Dead, node)
 	})
 }
 
-// freed keeps that a realm is down and its id free.
-func (m *memory) freed(worker string, l life, node string) error {
-	return m.change(worker, l, func(w *workerMemory) { w.drop(node) })
+// freed keeps that an object is down and its id free.
+func (m *memory) freed(p place, node string) error {
+	return m.change(p, func(k *kindMemory) { k.drop(node) })
 }
 
-func (w *workerMemory) drop(node string) {
+func (k *kindMemory) drop(node string) {
 	is := func(id string) bool { return id == node }
-	w.Stopping = slices.DeleteFunc(w.Stopping, is)
-	w.Unwanted = slices.DeleteFunc(w.Unwanted, is)
-	w.Dead = slices.DeleteFunc(w.Dead, is)
-	maps.DeleteFunc(w.Node, func(_, id string) bool { return id == node })
+	k.Stopping = slices.DeleteFunc(k.Stopping, is)
+	k.Unwanted = slices.DeleteFunc(k.Unwanted, is)
+	k.Dead = slices.DeleteFunc(k.Dead, is)
+	maps.DeleteFunc(k.Node, func(_, id string) bool { return id == node })
+	delete(k.Kept, node)
+}
+
+// started keeps what was started, for kinds of which the node does not tell.
+func (m *memory) started(p place, node string, config map[string]any) error {
+	return m.change(p, func(k *kindMemory) { k.Kept[node] = config })
+}
+
+// kept is what was started at a place, by the node's id.
+func (m *memory) kept(p place) map[string]map[string]any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.of(p).Kept)
+}
+
+// forgetWithin drops what is known of the objects that belonged to one that is
+// down.
+func (m *memory) forgetWithin(p place, kinds ...string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := func(kind string) bool {
+		w := m.workers[p.worker]
+		return w != nil && w.life == p.life && w.Kinds[kind] != nil
+	}
+	if !slices.ContainsFunc(kinds, known) {
+		return nil
+	}
+	return m.keep(p.worker, p.life, func(w *workerMemory) {
+		for _, kind := range kinds {
+			delete(w.Kinds, kind)
+		}
+	})
 }
 
 // forget drops a worker that is gone.

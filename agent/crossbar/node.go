@@ -32,7 +32,7 @@ type Config struct {
 	Link Link
 	// Supervisor is nil where somebody else starts the node.
 	Supervisor Stopper
-	// StateDir keeps which realm ids are burnt. Empty: not kept.
+	// StateDir keeps which ids of objects are burnt. Empty: not kept.
 	StateDir string
 	// Poll is how often the node is asked what runs, without any sign of a
 	// change; 2 s. Guests are only missed by asking.
@@ -56,7 +56,7 @@ type Node struct {
 	appeared []ops.Worker        // said to have started, since the node was last asked
 	turns    []turn              // attachments and detachments not yet told
 	tails    map[string][]string // last lines of workers that are starting
-	names    map[realmKey]string
+	names    map[nameKey]string
 }
 
 // turn is the node coming or going.
@@ -81,7 +81,7 @@ func New(cfg Config) *Node {
 		cfg.Poll = 2 * time.Second
 	}
 	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
-		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[realmKey]string{}}
+		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}}
 }
 
 // later has f carried out soon, by Watch.

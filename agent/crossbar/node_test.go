@@ -61,8 +61,10 @@ func (s *seen) all() string {
 	var out []string
 	for _, w := range s.workers {
 		line := w.ID + " " + w.Type
-		for _, r := range w.Realms {
-			line += " " + r.ID + "=" + r.Name
+		for _, o := range w.Objects {
+			if o.Kind == ops.RouterRealm {
+				line += " " + o.ID + "=" + o.Name
+			}
 		}
 		if !w.Ready {
 			line += " not ready"
@@ -72,6 +74,8 @@ func (s *seen) all() string {
 	slices.Sort(out)
 	return strings.Join(out, "; ")
 }
+
+func realm(id string) ops.Ref { return ops.Ref{Kind: ops.RouterRealm, Worker: "w", ID: id} }
 
 // rig is a Node over a fake one.
 type rig struct {
@@ -152,7 +156,7 @@ func (r *rig) within(d time.Duration) context.Context {
 
 func (r *rig) start(id string, config map[string]any) catalog.Dict {
 	r.t.Helper()
-	d, err := r.StartRealm(r.within(5*time.Second), "alice", "w", id, config)
+	d, err := r.Start(r.within(5*time.Second), "alice", realm(id), config)
 	if err != nil {
 		r.t.Fatalf("start %s: %v", id, err)
 	}
@@ -161,7 +165,7 @@ func (r *rig) start(id string, config map[string]any) catalog.Dict {
 
 func (r *rig) stop(id string) {
 	r.t.Helper()
-	d, err := r.StopRealm(r.within(5*time.Second), "alice", "w", id)
+	d, err := r.Stop(r.within(5*time.Second), "alice", realm(id), ops.StopOptions{})
 	if err != nil || d["id"] != id || d["who"] != "alice" || d["stopped"] == nil {
 		r.t.Fatalf("stop %s: %v, %v", id, d, err)
 	}
@@ -169,7 +173,7 @@ func (r *rig) stop(id string) {
 
 func (r *rig) ids() string {
 	r.t.Helper()
-	realms, err := r.Realms(r.within(5*time.Second), "w")
+	realms, err := r.Objects(r.within(5*time.Second), ops.RouterRealm, "w", "")
 	if err != nil {
 		r.t.Fatal(err)
 	}

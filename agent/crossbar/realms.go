@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
-	"slices"
 	"time"
 
 	"fabric.center/cfc/agent/ops"
@@ -14,76 +13,44 @@ import (
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
-	"go.uber.org/zap"
 )
 
-// Realms implements ops.Node.
-func (n *Node) Realms(ctx context.Context, worker string) ([]ops.Realm, error) {
-	r, err := n.router(ctx, worker)
-	if err != nil {
-		return nil, err
-	}
-	return r.realms(ctx)
+// realms are the realms of a router worker.
+type realms struct{}
+
+func (realms) probe() string { return "get_router_realms" }
+
+func (realms) ids(ctx context.Context, s *site) ([]string, error) {
+	return s.strings(ctx, "get_router_realms")
 }
 
-// Realm implements ops.Node.
-func (n *Node) Realm(ctx context.Context, worker, id string) (catalog.Dict, error) {
-	r, err := n.router(ctx, worker)
-	if err != nil {
-		return nil, err
-	}
-	nodeID, err := r.find(id)
-	if err != nil {
-		return nil, err
-	}
-	return r.get(ctx, nodeID)
+func (realms) get(ctx context.Context, s *site, id string) (catalog.Dict, error) {
+	return s.dict(ctx, "get_router_realm", id)
 }
 
-// StartRealm implements ops.Node.
-func (n *Node) StartRealm(ctx context.Context, _, worker, id string, config map[string]any) (catalog.Dict, error) {
-	r, err := n.router(ctx, worker)
-	if err != nil {
-		return nil, err
+func (realms) start(ctx context.Context, s *site, id string, config map[string]any) error {
+	if _, err := s.call(ctx, "start_router_realm", id, withMeta(config)); err != nil {
+		return badConfig(err, "realm")
 	}
-	// Kept before the node is asked: otherwise a crash in between would show
-	// the realm under an id that nobody gave it.
-	nodeID, err := n.memory.assign(worker, r.life, id, r.ids)
-	if err != nil {
-		return nil, err
-	}
-	if err = r.start(ctx, nodeID, config); err != nil {
-		r.takeBack(ctx, id, nodeID, err)
-		if unfinished(err) {
-			err = givenUp(err, "realm "+id)
-		}
-		return nil, err
-	}
-	return r.get(ctx, nodeID)
-}
-
-func (r *router) start(ctx context.Context, nodeID string, config map[string]any) error {
-	if _, err := r.call(ctx, "start_router_realm", nodeID, withMeta(config)); err != nil {
-		return badRealm(err)
-	}
-	roles, _ := wamp.AsList(config["roles"])
-	used := roleIDs(roles)
-	for i, v := range roles {
+	list, _ := wamp.AsList(config["roles"])
+	used := roleIDs(list)
+	for i, v := range list {
 		role, _ := wamp.AsDict(v)
 		role = maps.Clone(role)
 		delete(role, "id")
-		if _, err := r.call(ctx, "start_router_realm_role", nodeID, used[i], role); err != nil {
-			return badRealm(err)
+		if err := (roles{}).start(ctx, s.site(ops.RealmRole, id, ""), used[i], role); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// badRealm is the error of a configuration on which the node has stumbled.
-func badRealm(err error) error {
+// badConfig is the error of a configuration on which the node has stumbled.
+func badConfig(err error, noun string) error {
 	if cfcerr.KindOf(err) != cfcerr.NodeError {
 		return err
 	}
-	return cfcerr.New(cfcerr.InvalidConfiguration, "cannot start the realm: the node does not take its configuration: %w", err)
+	return cfcerr.New(cfcerr.InvalidConfiguration, "cannot start the %s: the node does not take its configuration: %w", noun, err)
 }
 
 // withMeta switches on what the realm's meta API needs, unless the caller has
@@ -122,100 +89,48 @@ func roleIDs(roles wamp.List) []string {
 	return ids
 }
 
-// takeBack removes what a failed start has left on the node: nothing, a realm
-// without some of its roles, or an id that is burnt. A start that was not
-// awaited may yet come true: it is remembered as one to be stopped.
-func (r *router) takeBack(ctx context.Context, public, nodeID string, cause error) {
-	var err error
-	if unfinished(cause) {
-		err = r.n.memory.unwanted(r.id, r.life, public, nodeID)
-	} else if err = r.refresh(ctx); err == nil {
-		if slices.Contains(r.ids, nodeID) {
-			err = r.stop(ctx, nodeID)
-		} else {
-			err = r.n.memory.release(r.id, r.life, public)
-		}
+func (realms) stop(ctx context.Context, s *site, id string, _ ops.StopOptions) (fate, error) {
+	d, err := s.get(ctx, s, id)
+	if err == nil {
+		endSessions(ctx, s, id, d)
 	}
-	if err != nil {
-		r.n.log.Warn("cannot take back the start of a realm", zap.String("worker", r.id), zap.String("realm", public), zap.Error(err))
+	config, _ := wamp.AsDict(d["config"])
+	name, _ := wamp.AsString(config["name"])
+	_, err = s.call(ctx, "stop_router_realm", id)
+	if down(err, name) {
+		return burnt, nil
 	}
-	r.n.wake()
-}
-
-// StopRealm implements ops.Node.
-func (n *Node) StopRealm(ctx context.Context, by, worker, id string) (catalog.Dict, error) {
-	r, err := n.router(ctx, worker)
-	if err != nil {
-		return nil, err
-	}
-	nodeID, err := r.find(id)
-	if err != nil {
-		return nil, err
-	}
-	d, err := r.get(ctx, nodeID)
-	if err != nil {
-		return nil, err
-	}
-	if err = r.stop(ctx, nodeID); err != nil {
-		return nil, err
-	}
-	d["stopped"], d["who"] = wire.Time(time.Now()), by
-	return d, nil
-}
-
-// stop takes a realm down. The intent is kept first, so that a crash in
-// between neither hides a living realm nor shows a dead one.
-func (r *router) stop(ctx context.Context, nodeID string) error {
-	defer r.n.memory.hold(r.id, nodeID)()
-	if err := r.n.memory.stopping(r.id, r.life, nodeID); err != nil {
-		return err
-	}
-	d, err := r.get(ctx, nodeID)
-	if err == nil && !r.n.memory.hidden(r.id, r.life, nodeID) {
-		r.endSessions(ctx, nodeID, d)
-	}
-	name := nameOf(d)
-	_, err = r.call(ctx, "stop_router_realm", nodeID)
-	r.forgetName(nodeID)
-	switch {
-	case down(err, name):
-		return r.n.memory.stopped(r.id, r.life, nodeID)
-	case err == nil, cfcerr.KindOf(err) == cfcerr.NoSuchObject: // a node without the defect
-		return r.n.memory.freed(r.id, r.life, nodeID)
-	case !unfinished(err) && cfcerr.KindOf(err) != cfcerr.ConnectionLost:
-		return errors.Join(err, r.n.memory.spared(r.id, r.life, nodeID))
-	}
-	return err
+	return freed, err
 }
 
 // endSessions tells every session of a realm that is about to go down. Without
 // it the node leaves them connected, to nothing. It takes the realm's roles
 // first, so that nobody joins any more. A realm without bridge_meta_api gives no
 // way to its sessions: they find out when they next send something.
-func (r *router) endSessions(ctx context.Context, nodeID string, realm catalog.Dict) {
+func endSessions(ctx context.Context, s *site, id string, realm catalog.Dict) {
 	ctx, cancel := context.WithTimeout(ctx, share(ctx, sessionsWait))
 	defer cancel()
-	roles, _ := wamp.AsList(realm["roles"])
-	for _, v := range roles {
+	list, _ := wamp.AsList(realm["roles"])
+	for _, v := range list {
 		role, _ := wamp.AsDict(v)
 		// One that cannot be taken only lets somebody join a moment longer.
-		_, _ = r.call(ctx, "stop_router_realm_role", nodeID, role["id"])
+		_, _ = s.call(ctx, "stop_router_realm_role", id, role["id"])
 	}
-	meta := "realm." + nodeID + ".root.wamp.session."
-	if !r.n.cfg.Link.Has(ops.WorkerProcedure(r.id, meta+"list")) {
+	meta := "realm." + id + ".root.wamp.session."
+	if !s.n.cfg.Link.Has(ops.WorkerProcedure(s.id, meta+"list")) {
 		return
 	}
 	told := map[any]bool{}
 	for {
-		v, err := r.call(ctx, meta+"list")
+		v, err := s.call(ctx, meta+"list")
 		sessions, _ := wamp.AsList(v)
 		if err != nil || len(sessions) == 0 {
 			return
 		}
-		for _, id := range sessions {
-			if !told[id] {
-				told[id] = true
-				_, _ = r.call(ctx, meta+"kill", id, string(wamp.CloseRealm), "the realm was stopped")
+		for _, session := range sessions {
+			if !told[session] {
+				told[session] = true
+				_, _ = s.call(ctx, meta+"kill", session, string(wamp.CloseRealm), "the realm was stopped")
 			}
 		}
 		if !pause(ctx, 10*time.Millisecond) {
@@ -244,27 +159,4 @@ func nodeText(err error) string {
 	}
 	text, _ := e.Details["text"].(string)
 	return text
-}
-
-// finishStops completes stops whose answer nobody has seen, and ends realms
-// whose start came true after it was given up.
-func (n *Node) finishStops(ctx context.Context, workers []ops.Worker) {
-	for _, w := range workers {
-		if !w.Ready || w.Type != "router" {
-			continue
-		}
-		ids := n.memory.unfinished(w.ID, life{PID: w.PID, Created: w.Created})
-		if len(ids) == 0 {
-			continue
-		}
-		r, err := n.router(ctx, w.ID)
-		for _, nodeID := range ids {
-			if err == nil && slices.Contains(r.ids, nodeID) {
-				err = r.stop(ctx, nodeID)
-			}
-		}
-		if err != nil {
-			n.log.Warn("cannot finish stopping realms", zap.String("worker", w.ID), zap.Strings("realms", ids), zap.Error(err))
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"fabric.center/cfc/agent/ops"
 	"fabric.center/cfc/shared/cfcerr"
 	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/zap"
@@ -31,13 +32,13 @@ func TestRealmIDsCanBeUsedAgain(t *testing.T) {
 		if got := r.ids(); got != "b" {
 			t.Fatalf("round %d: after the stop of a realms are %s", i, got)
 		}
-		if _, err := r.Realm(r.within(time.Second), "w", "a"); cfcerr.KindOf(err) != cfcerr.NoSuchObject {
+		if _, err := r.Object(r.within(time.Second), realm("a")); cfcerr.KindOf(err) != cfcerr.NoSuchObject {
 			t.Errorf("round %d: a stopped realm shows: %v", i, err)
 		}
 		r.stop("b")
 	}
 	r.start("a", named("com.a"))
-	if _, err := r.Realm(r.within(time.Second), "w", "r_a_5"); cfcerr.KindOf(err) != cfcerr.NoSuchObject {
+	if _, err := r.Object(r.within(time.Second), realm("r_a_5")); cfcerr.KindOf(err) != cfcerr.NoSuchObject {
 		t.Errorf("a realm shows under the node's own id for it: %v", err)
 	}
 	r.start("r_a_5", named("com.c"))
@@ -98,11 +99,11 @@ func TestRolesAreStartedOrAllIsTakenBack(t *testing.T) {
 	if want := []string{"anonymous", "mine", "role002", "role004"}; !slices.Equal(ids, want) {
 		t.Errorf("role ids are %v, expected %v", ids, want)
 	}
-	_, err := r.StartRealm(r.within(time.Second), "alice", "w", "b", dict{"name": "com.b", "roles": []any{role("anonymous"), role("refused")}})
+	_, err := r.Start(r.within(time.Second), "alice", realm("b"), dict{"name": "com.b", "roles": []any{role("anonymous"), role("refused")}})
 	if cfcerr.KindOf(err) != cfcerr.InvalidConfiguration || !strings.Contains(err.Error(), "neither static nor dynamic") {
 		t.Errorf("a role that the node refuses: %v", err)
 	}
-	_, err = r.StartRealm(r.within(time.Second), "alice", "w", "c", named("halfway"))
+	_, err = r.Start(r.within(time.Second), "alice", realm("c"), named("halfway"))
 	if cfcerr.KindOf(err) != cfcerr.InvalidConfiguration {
 		t.Errorf("a realm that fails halfway: %v", err)
 	}
@@ -152,7 +153,7 @@ func TestAStopThatNobodyAwaitedIsFinished(t *testing.T) {
 	r.fake.Boot("w", "router")
 	r.start("a", named("com.a"))
 	release := r.fake.Hang("worker.w.stop_router_realm")
-	if _, err := r.StopRealm(r.within(50*time.Millisecond), "alice", "w", "a"); cfcerr.KindOf(err) != cfcerr.Timeout {
+	if _, err := r.Stop(r.within(50*time.Millisecond), "alice", realm("a"), ops.StopOptions{}); cfcerr.KindOf(err) != cfcerr.Timeout {
 		t.Fatalf("a stop that is not answered: %v", err)
 	}
 	if got := r.ids(); got != "a" {
@@ -168,7 +169,7 @@ func TestAStartThatNobodyAwaitedIsTakenBack(t *testing.T) {
 	r := newRig(t, 0)
 	r.fake.Boot("w", "router")
 	release := r.fake.Hang("worker.w.start_router_realm")
-	if _, err := r.StartRealm(r.within(50*time.Millisecond), "alice", "w", "a", named("com.a")); cfcerr.KindOf(err) != cfcerr.Timeout {
+	if _, err := r.Start(r.within(50*time.Millisecond), "alice", realm("a"), named("com.a")); cfcerr.KindOf(err) != cfcerr.Timeout {
 		t.Fatalf("a start that is not answered: %v", err)
 	}
 	release()
@@ -206,7 +207,7 @@ func TestMemoryThatCannotBeKept(t *testing.T) {
 	r.fake.Boot("w", "router")
 	r.start("a", named("com.a"))
 	r.memory.path = filepath.Join(r.state, "nowhere", memoryFile)
-	if _, err := r.StopRealm(r.within(time.Second), "alice", "w", "a"); cfcerr.KindOf(err) != cfcerr.Unavailable {
+	if _, err := r.Stop(r.within(time.Second), "alice", realm("a"), ops.StopOptions{}); cfcerr.KindOf(err) != cfcerr.Unavailable {
 		t.Errorf("a stop that cannot be kept: %v", err)
 	}
 	if got := r.fake.Running("w"); len(got) != 1 {

@@ -164,8 +164,8 @@ func (n *Node) all(ctx context.Context) ([]ops.Worker, error) {
 		if err != nil {
 			return nil, err
 		}
-		if w.Ready && w.Type == "router" {
-			w.Realms, err = n.realmsOf(ctx, w)
+		if w.Ready {
+			err = n.lookInto(ctx, &w)
 			if gone := cfcerr.KindOf(err); gone == cfcerr.NoSuchProcedure || gone == cfcerr.ConnectionLost {
 				w.Ready = false // it is about to vanish from the list
 			} else if err != nil {
@@ -177,12 +177,41 @@ func (n *Node) all(ctx context.Context) ([]ops.Worker, error) {
 	return workers, nil
 }
 
-func (n *Node) realmsOf(ctx context.Context, w ops.Worker) ([]ops.Realm, error) {
-	r, err := n.routerOf(ctx, w)
-	if err != nil {
-		return nil, err
+// lookInto asks what runs in a worker. One kind of which the node cannot tell
+// does not hide the others.
+func (n *Node) lookInto(ctx context.Context, seen *ops.Worker) error {
+	w := workerSeen(n, *seen)
+	for _, k := range ops.KindsOf(seen.Type) {
+		for _, s := range w.sites(k, seen.Objects) {
+			found, err := s.objects(ctx)
+			switch kind := cfcerr.KindOf(err); {
+			case err == nil:
+				seen.Objects = append(seen.Objects, found...)
+			case kind == cfcerr.NoSuchObject: // its parent has gone meanwhile
+			case kind == cfcerr.NoSuchProcedure, unfinished(err), kind == cfcerr.ConnectionLost:
+				return err
+			default:
+				n.log.Debug("cannot ask the node what runs", zap.String("worker", w.id), zap.String("kind", k.Key), zap.Error(err))
+				seen.Unseen = append(seen.Unseen, k)
+			}
+		}
 	}
-	return r.realms(ctx)
+	return nil
+}
+
+// sites are where objects of the kind may be, given the objects of its parent.
+func (w *worker) sites(k *ops.Kind, objects []ops.Object) []*site {
+	if k.Parent == nil {
+		return []*site{w.site(k, "", "")}
+	}
+	var sites []*site
+	parents := w.site(k.Parent, "", "").place()
+	for _, o := range objects {
+		if o.Kind == k.Parent {
+			sites = append(sites, w.site(k, w.n.memory.node(parents, o.ID), o.ID))
+		}
+	}
+	return sites
 }
 
 // Workers implements ops.Node.

@@ -63,56 +63,68 @@ func unknown(err error) bool {
 	return false
 }
 
-// startingRealm is the same for a realm. Its worker may be unknown here for a
+// starting is the same for an object. Its worker may be unknown here for a
 // moment when it was started by somebody else.
-func (v *Inventory) startingRealm(worker, id, name, by string) (finish func(error)) {
+func (v *Inventory) starting(r Ref, name, by string) (finish func(error)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	w := v.workerOf(worker)
-	if old := w.realms[id]; old != nil {
-		v.dropRealm(w, old, old.reason(), old.by, nil)
+	w := v.workerOf(r.Worker)
+	if old := w.objects[r]; old != nil {
+		v.dropObject(w, old, old.reason(), old.by, nil)
 	}
-	e := &realmEntry{Realm: Realm{ID: id, Name: name}}
-	w.realms[id] = e
+	e := w.addObject(r, name)
 	v.begin(&e.entry)
-	v.publish(catalog.OnRouterRealmStarting, details(catalog.Dict{"name": name, "by": by}), worker, id)
+	v.tell(r.Kind.Life.Starting, e, catalog.Dict{"by": by})
 	return func(err error) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		switch {
 		case err != nil:
-			v.dropRealm(w, e, reasonFailed, by, err)
+			v.dropObject(w, e, reasonFailed, by, err)
 		case !e.gone:
-			v.realmUp(w, e, by)
+			v.objectUp(e, by)
 		}
 		v.end(&e.entry)
 	}
 }
 
-// stoppingRealm is the same for the end of a realm.
-func (v *Inventory) stoppingRealm(worker, id, by string) (finish func(error)) {
+// stopping is the same for the end of an object.
+func (v *Inventory) stopping(r Ref, by string) (finish func(error)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	w := v.workerOf(worker)
-	e := w.realms[id]
+	w := v.workerOf(r.Worker)
+	e := w.objects[r]
 	if e == nil {
-		e = &realmEntry{Realm: Realm{ID: id}}
-		w.realms[id] = e
+		e = w.addObject(r, "")
 	}
 	v.begin(&e.entry)
 	e.by = by
-	v.publish(catalog.OnRouterRealmStopping, details(catalog.Dict{"name": e.Name, "by": by}), worker, id)
+	v.tell(r.Kind.Life.Stopping, e, catalog.Dict{"by": by})
 	return func(err error) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		switch {
 		case err == nil, cfcerr.KindOf(err) == cfcerr.NoSuchObject:
-			v.dropRealm(w, e, reasonStopped, by, nil)
+			v.dropObject(w, e, reasonStopped, by, nil)
 		case !unknown(err):
 			e.by = ""
 		}
 		v.end(&e.entry)
 	}
+}
+
+// found tells of objects that came with one that an operation has started.
+func (v *Inventory) found(mark uint64, worker string, all []Object, by string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	w := v.workerOf(worker)
+	for _, o := range all {
+		if r := o.ref(worker); w.objects[r] == nil && v.ended[r.key()] <= mark {
+			v.appearObject(w, r, o.Name, by)
+		}
+	}
+	v.version++
+	v.save()
 }
 
 // workerOf is the entry of a worker that the node has. One that somebody else

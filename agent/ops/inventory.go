@@ -1,8 +1,10 @@
 package ops
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"fabric.center/cfc/shared/catalog"
@@ -20,13 +22,10 @@ type Worker struct {
 	Created string
 	Status  string // the node's word: starting, connected, started
 	Ready   bool   // started, and its procedures are there
-	Realms  []Realm
-}
-
-// Realm is a realm of a router worker.
-type Realm struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	// Objects are what runs in it, each parent before what belongs to it;
+	// Unseen are the kinds of which the node could not be asked.
+	Objects []Object
+	Unseen  []*Kind
 }
 
 // Changes takes what a Node sees; *Inventory is one.
@@ -44,12 +43,13 @@ type Changes interface {
 	Detached(kind, version, reason string)
 }
 
-// Reasons of on_worker_stopped and on_router_realm_stopped.
+// Reasons of on_worker_stopped and of the ends of objects.
 const (
 	reasonStopped  = "stopped" // somebody asked for it
 	reasonEnded    = "ended"   // by itself
 	reasonFailed   = "start failed"
 	reasonWorker   = "worker stopped"
+	reasonParent   = " stopped" // behind what the object belonged to
 	reasonDown     = "node shut down"
 	reasonWhenAway = "ended while the agent was away"
 )
@@ -64,9 +64,9 @@ type Inventory struct {
 	version uint64 // one up for each change by an operation
 	workers map[string]*workerEntry
 	down    string // who is shutting the node down
-	// ended has the version at which something ended, by id, or worker id and
-	// realm id, until what was seen is newer: else an end that came while the
-	// node was being asked would be followed by a start that is none.
+	// ended has the version at which something ended, by worker id or the
+	// object's key, until what was seen is newer: else an end that came while
+	// the node was being asked would be followed by a start that is none.
 	ended map[string]uint64
 	saved []byte // content of the file
 }
@@ -84,12 +84,13 @@ type entry struct {
 type workerEntry struct {
 	entry
 	Worker
-	realms map[string]*realmEntry
+	objects map[Ref]*objectEntry
 }
 
-type realmEntry struct {
+type objectEntry struct {
 	entry
-	Realm
+	Ref
+	Name string
 }
 
 func newInventory(cfg Config) *Inventory {
@@ -201,7 +202,7 @@ func (v *Inventory) Seen(mark uint64, all, appeared []Worker) {
 		}
 		e.PID, e.Created, e.known = w.PID, w.Created, false
 		if w.Ready {
-			v.seenRealms(mark, e, w.Realms, late)
+			v.seenObjects(mark, e, w, late)
 		}
 	}
 	v.save()
@@ -219,28 +220,37 @@ func (e *entry) reason() string {
 	return reasonEnded
 }
 
-func (v *Inventory) seenRealms(mark uint64, w *workerEntry, realms []Realm, late map[string]bool) {
-	listed := map[string]bool{}
-	for _, r := range realms {
-		listed[r.ID] = true
-		e, here := w.realms[r.ID]
-		if here {
-			e.known = false
-			continue
-		}
-		if late[realmKey(w.ID, r.ID)] {
-			continue
-		}
-		e = &realmEntry{Realm: r}
-		w.realms[r.ID] = e
-		v.publish(catalog.OnRouterRealmStarting, details(catalog.Dict{"name": r.Name}), w.ID, r.ID)
-		v.realmUp(w, e, "")
-	}
-	for _, id := range slices.Sorted(maps.Keys(w.realms)) {
-		if e := w.realms[id]; !listed[id] && !e.mine(mark) {
-			v.dropRealm(w, e, e.reason(), e.by, nil)
+func (v *Inventory) seenObjects(mark uint64, e *workerEntry, w Worker, late map[string]bool) {
+	listed := map[Ref]bool{}
+	for _, o := range w.Objects {
+		r := o.ref(w.ID)
+		listed[r] = true
+		switch old := e.objects[r]; {
+		case old != nil:
+			old.known = false
+		case !late[r.key()]:
+			v.appearObject(e, r, o.Name, "")
 		}
 	}
+	for _, r := range e.sorted() {
+		o := e.objects[r] // nil when it ended with its parent
+		if o != nil && !listed[r] && !o.mine(mark) && !slices.Contains(w.Unseen, r.Kind) {
+			v.dropObject(e, o, o.reason(), o.by, nil)
+		}
+	}
+}
+
+// sorted are the worker's objects, each parent before what belongs to it.
+func (e *workerEntry) sorted() []Ref {
+	return slices.SortedFunc(maps.Keys(e.objects), func(a, b Ref) int {
+		return cmp.Or(cmp.Compare(slices.Index(Kinds, a.Kind), slices.Index(Kinds, b.Kind)), cmp.Compare(a.Parent, b.Parent), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+func (e *workerEntry) addObject(r Ref, name string) *objectEntry {
+	o := &objectEntry{Ref: r, Name: name}
+	e.objects[r] = o
+	return o
 }
 
 // add takes in a worker that somebody else started.
@@ -257,7 +267,7 @@ func ready(w Worker) Worker {
 }
 
 func newWorkerEntry(w Worker) *workerEntry {
-	return &workerEntry{Worker: w, realms: map[string]*realmEntry{}}
+	return &workerEntry{Worker: w, objects: map[Ref]*objectEntry{}}
 }
 
 // appear tells what has not been told of a worker that somebody else started.
@@ -284,8 +294,8 @@ func (v *Inventory) drop(e *workerEntry, reason, by string, err error) {
 	if v.down != "" && by == "" { // ends since the node does
 		reason, by = reasonDown, v.down
 	}
-	for _, id := range slices.Sorted(maps.Keys(e.realms)) {
-		v.dropRealm(e, e.realms[id], reasonWorker, by, nil)
+	for _, r := range slices.Backward(e.sorted()) {
+		v.dropObject(e, e.objects[r], reasonWorker, by, nil)
 	}
 	e.gone = true
 	if v.workers[e.ID] == e {
@@ -302,24 +312,43 @@ func (v *Inventory) log(worker, reason string) {
 	}
 }
 
-func (v *Inventory) realmUp(w *workerEntry, e *realmEntry, by string) {
-	e.up = true
-	v.publish(catalog.OnRouterRealmStarted, details(catalog.Dict{"name": e.Name, "by": by}), w.ID, e.ID)
+// appearObject tells of an object that runs.
+func (v *Inventory) appearObject(w *workerEntry, r Ref, name, by string) {
+	e := w.addObject(r, name)
+	v.tell(r.Kind.Life.Starting, e, catalog.Dict{"by": by})
+	v.objectUp(e, by)
 }
 
-func (v *Inventory) dropRealm(w *workerEntry, e *realmEntry, reason, by string, err error) {
+func (v *Inventory) objectUp(e *objectEntry, by string) {
+	e.up = true
+	v.tell(e.Kind.Life.Started, e, catalog.Dict{"by": by})
+}
+
+// dropObject tells the end of an object and, before it, of what belonged to it.
+func (v *Inventory) dropObject(w *workerEntry, e *objectEntry, reason, by string, err error) {
 	if e.gone {
 		return
 	}
-	e.gone = true
-	if w.realms[e.ID] == e {
-		delete(w.realms, e.ID)
+	for _, r := range slices.Backward(w.sorted()) {
+		if r.Kind.Parent == e.Kind && r.Parent == e.ID {
+			v.dropObject(w, w.objects[r], e.Kind.Noun+reasonParent, by, nil)
+		}
 	}
-	v.noteEnd(realmKey(w.ID, e.ID))
-	v.publish(catalog.OnRouterRealmStopped, details(catalog.Dict{"name": e.Name, "reason": reason, "by": by, "error": failure(err)}), w.ID, e.ID)
+	e.gone = true
+	if w.objects[e.Ref] == e {
+		delete(w.objects, e.Ref)
+	}
+	v.noteEnd(e.key())
+	v.tell(e.Kind.Life.Stopped, e, catalog.Dict{"reason": reason, "by": by, "error": failure(err)})
 }
 
-func realmKey(worker, realm string) string { return worker + "/" + realm }
+func (v *Inventory) tell(event *catalog.Event, e *objectEntry, more catalog.Dict) {
+	more["name"] = e.Name
+	v.publish(event, details(more), e.ids()...)
+}
+
+// key names an object in the table of ends.
+func (r Ref) key() string { return strings.Join(append([]string{r.Kind.Key}, r.ids()...), "/") }
 
 func (v *Inventory) noteEnd(key string) {
 	v.version++

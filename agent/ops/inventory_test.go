@@ -39,8 +39,15 @@ func newTestInventory(dir string) (*Inventory, *told) {
 func worker(id, created string, realms ...string) Worker {
 	w := Worker{ID: id, Type: "router", PID: 7, Created: created, Status: "started", Ready: true}
 	for _, r := range realms {
-		w.Realms = append(w.Realms, Realm{ID: r, Name: "com." + r})
+		w.Objects = append(w.Objects, Object{Kind: RouterRealm, ID: r, Name: "com." + r})
 	}
+	return w
+}
+
+func realm(worker, id string) Ref { return Ref{Kind: RouterRealm, Worker: worker, ID: id} }
+
+func (w Worker) with(k *Kind, parent, id string) Worker {
+	w.Objects = append(slices.Clone(w.Objects), Object{Kind: k, Parent: parent, ID: id})
 	return w
 }
 
@@ -70,6 +77,32 @@ func TestWhatOthersChangeIsToldOnce(t *testing.T) {
 	r.want(t, "and stays gone")
 }
 
+// What belongs to something goes with it, and before it.
+func TestObjectsWithinObjects(t *testing.T) {
+	dir := t.TempDir()
+	v, r := newTestInventory(dir)
+	full := worker("w", "1", "a").with(RealmRole, "a", "x").with(RealmRole, "a", "y")
+	v.see(full)
+	r.want(t, "found", "worker_starting w - -", "worker_started w - -", "router_realm_starting w a - -", "router_realm_started w a - -",
+		"router_realm_role_starting w a x - -", "router_realm_role_started w a x - -", "router_realm_role_starting w a y - -", "router_realm_role_started w a y - -")
+	v, r = newTestInventory(dir)
+	v.see(worker("w", "1", "a").with(RealmRole, "a", "y"))
+	r.want(t, "after a restart one is gone", "router_realm_role_stopped w a x ended while the agent was away -")
+	blind := worker("w", "1", "a")
+	blind.Unseen = []*Kind{RealmRole}
+	v.see(blind)
+	r.want(t, "the node could not tell")
+	v.stopping(realm("w", "a"), "eve")(nil)
+	r.want(t, "stopped", "router_realm_stopping w a - eve", "router_realm_role_stopped w a y realm stopped eve", "router_realm_stopped w a stopped eve")
+	mark := v.Mark()
+	v.starting(realm("w", "a"), "com.a", "bob")(nil)
+	v.found(mark, "w", full.Objects[1:], "bob")
+	r.want(t, "started with its roles", "router_realm_starting w a - bob", "router_realm_started w a - bob",
+		"router_realm_role_starting w a x - bob", "router_realm_role_started w a x - bob", "router_realm_role_starting w a y - bob", "router_realm_role_started w a y - bob")
+	v.see()
+	r.want(t, "all gone", "router_realm_role_stopped w a y worker stopped -", "router_realm_role_stopped w a x worker stopped -", "router_realm_stopped w a worker stopped -", "worker_stopped w ended -")
+}
+
 func TestAWorkerTooBriefToBeSeen(t *testing.T) {
 	v, r := newTestInventory("")
 	v.Seen(v.Mark(), nil, []Worker{worker("g", "1")})
@@ -96,14 +129,14 @@ func TestOperationsTellWhoAsked(t *testing.T) {
 	v.see(worker("w", "1"))
 	r.want(t, "a new answer")
 
-	done := v.startingRealm("w", "a", "com.a", "bob")
+	done := v.starting(realm("w", "a"), "com.a", "bob")
 	v.see(worker("w", "1"))
 	done(nil)
 	v.see(worker("w", "1", "a"))
 	r.want(t, "realm", "router_realm_starting w a - bob", "router_realm_started w a - bob")
-	v.startingRealm("w", "x", "com.x", "bob")(errors.New("no"))
+	v.starting(realm("w", "x"), "com.x", "bob")(errors.New("no"))
 	r.want(t, "failed realm", "router_realm_starting w x - bob", "router_realm_stopped w x start failed bob")
-	v.stoppingRealm("w", "a", "eve")(cfcerr.New(cfcerr.CannotStop, "no"))
+	v.stopping(realm("w", "a"), "eve")(cfcerr.New(cfcerr.CannotStop, "no"))
 	r.want(t, "a stop that failed", "router_realm_stopping w a - eve")
 	v.see(worker("w", "1"))
 	r.want(t, "it ends later", "router_realm_stopped w a ended -")
@@ -124,7 +157,7 @@ func TestTheNodeGoesDuringOperations(t *testing.T) {
 	v, r := newTestInventory("")
 	start := v.startingWorker("new", "router", "bob")
 	v.see(worker("old", "1", "a"))
-	stop := v.stoppingRealm("old", "a", "bob")
+	stop := v.stopping(realm("old", "a"), "bob")
 	r.list = nil
 	v.NodeGone("node gone", "")
 	start(Worker{}, cfcerr.New(cfcerr.ConnectionLost, "gone"))
@@ -141,7 +174,7 @@ func TestTheNodeGoesDuringOperations(t *testing.T) {
 
 func TestOperationOnAWorkerNotSeenYet(t *testing.T) {
 	v, r := newTestInventory("")
-	v.startingRealm("w", "a", "com.a", "bob")(nil)
+	v.starting(realm("w", "a"), "com.a", "bob")(nil)
 	v.see(worker("w", "1", "a"))
 	r.want(t, "its worker is told later", "router_realm_starting w a - bob", "router_realm_started w a - bob", "worker_starting w - -", "worker_started w - -")
 }
@@ -163,10 +196,11 @@ func TestInventoryOutlivesTheAgent(t *testing.T) {
 func TestDamagedInventoryIsSetAside(t *testing.T) {
 	for name, content := range map[string]string{
 		"no JSON":         "{",
-		"another version": `{"version": 2, "workers": []}`,
-		"unknown key":     `{"version": 1, "workers": [], "x": 1}`,
-		"two of them":     `{"version": 1, "workers": []}{}`,
-		"cut":             `{"version": 1, "workers": [{"id": "w"`,
+		"another version": `{"version": 9, "workers": []}`,
+		"unknown key":     `{"version": 2, "workers": [], "x": 1}`,
+		"unknown kind":    `{"version": 2, "workers": [{"id": "w", "objects": [{"kind": "x", "id": "y"}]}]}`,
+		"two of them":     `{"version": 2, "workers": []}{}`,
+		"cut":             `{"version": 2, "workers": [{"id": "w"`,
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, inventoryFile)
@@ -190,7 +224,7 @@ func TestAnEndWhileTheNodeIsAsked(t *testing.T) {
 	v.see(worker("w", "1"))
 	r.list = nil
 
-	finish := v.startingRealm("w", "y", "com.y", "ann")
+	finish := v.starting(realm("w", "y"), "com.y", "ann")
 	mark := v.Mark() // the node is asked while realm y is half started
 	finish(cfcerr.New(cfcerr.InvalidConfiguration, "no"))
 	v.Seen(mark, []Worker{worker("w", "1", "y")}, nil)

@@ -17,7 +17,10 @@ import (
 	"go.uber.org/zap"
 )
 
-const inventoryFile = "inventory.json"
+const (
+	inventoryFile    = "inventory.json"
+	inventoryVersion = 2
+)
 
 // inventoryState is the file: what had been told to run when the agent ended.
 type inventoryState struct {
@@ -26,11 +29,18 @@ type inventoryState struct {
 }
 
 type workerState struct {
-	ID      string  `json:"id"`
-	Type    string  `json:"type"`
-	PID     int     `json:"pid"`
-	Created string  `json:"created"`
-	Realms  []Realm `json:"realms"`
+	ID      string        `json:"id"`
+	Type    string        `json:"type"`
+	PID     int           `json:"pid"`
+	Created string        `json:"created"`
+	Objects []objectState `json:"objects"`
+}
+
+type objectState struct {
+	Kind   string `json:"kind"`
+	Parent string `json:"parent,omitempty"`
+	ID     string `json:"id"`
+	Name   string `json:"name,omitempty"`
 }
 
 // load reads the file. A damaged one is set aside: without it some events come
@@ -53,8 +63,9 @@ func (v *Inventory) load() {
 	for _, w := range state.Workers {
 		e := newWorkerEntry(Worker{ID: w.ID, Type: w.Type, PID: w.PID, Created: w.Created})
 		e.known, e.up = true, true
-		for _, r := range w.Realms {
-			e.realms[r.ID] = &realmEntry{entry: entry{known: true, up: true}, Realm: r}
+		for _, o := range w.Objects {
+			x := e.addObject(Ref{kindByKey(o.Kind), w.ID, o.Parent, o.ID}, o.Name)
+			x.known, x.up = true, true
 		}
 		v.workers[w.ID] = e
 	}
@@ -74,8 +85,15 @@ func parseInventory(b []byte, err error) (inventoryState, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return s, errors.New("something follows the end")
 	}
-	if s.Version != 1 {
-		return s, fmt.Errorf("version %d, expected 1", s.Version)
+	if s.Version != inventoryVersion {
+		return s, fmt.Errorf("version %d, expected %d", s.Version, inventoryVersion)
+	}
+	for _, w := range s.Workers {
+		for _, o := range w.Objects {
+			if kindByKey(o.Kind) == nil {
+				return s, fmt.Errorf("worker %s has an object of kind %q", w.ID, o.Kind)
+			}
+		}
 	}
 	return s, nil
 }
@@ -85,16 +103,16 @@ func (v *Inventory) save() {
 	if v.cfg.StateDir == "" {
 		return
 	}
-	s := inventoryState{Version: 1, Workers: []workerState{}}
+	s := inventoryState{Version: inventoryVersion, Workers: []workerState{}}
 	for _, id := range slices.Sorted(maps.Keys(v.workers)) {
 		e := v.workers[id]
 		if !e.up {
 			continue
 		}
-		w := workerState{ID: id, Type: e.Type, PID: e.PID, Created: e.Created, Realms: []Realm{}}
-		for _, rid := range slices.Sorted(maps.Keys(e.realms)) {
-			if r := e.realms[rid]; r.up {
-				w.Realms = append(w.Realms, r.Realm)
+		w := workerState{ID: id, Type: e.Type, PID: e.PID, Created: e.Created, Objects: []objectState{}}
+		for _, r := range e.sorted() {
+			if o := e.objects[r]; o.up {
+				w.Objects = append(w.Objects, objectState{Kind: r.Kind.Key, Parent: r.Parent, ID: r.ID, Name: o.Name})
 			}
 		}
 		s.Workers = append(s.Workers, w)

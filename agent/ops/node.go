@@ -29,13 +29,26 @@ type Node interface {
 	// Shutdown returns when the node is down; not_supported when it should be
 	// started again and nobody is there to do it.
 	Shutdown(ctx context.Context, by string, restart bool) error
-	// Realms are the realms of a router worker, by their ids in use.
-	Realms(ctx context.Context, worker string) ([]Realm, error)
-	Realm(ctx context.Context, worker, id string) (catalog.Dict, error)
-	StartRealm(ctx context.Context, by, worker, id string, config map[string]any) (catalog.Dict, error)
-	StopRealm(ctx context.Context, by, worker, id string) (catalog.Dict, error)
+	// Procedure is one that a worker has when it can have objects of the kind.
+	Procedure(k *Kind) string
+	// Objects are those of a kind that run in a worker, within the object
+	// parent where the kind has one; no_such_object when there is no parent.
+	Objects(ctx context.Context, k *Kind, worker, parent string) ([]Object, error)
+	// Object is one of them, as the node shows it.
+	Object(ctx context.Context, r Ref) (catalog.Dict, error)
+	// Start starts one and all that its configuration holds, or nothing.
+	Start(ctx context.Context, by string, r Ref, config map[string]any) (catalog.Dict, error)
+	// Stop stops it; its id may be used again.
+	Stop(ctx context.Context, by string, r Ref, options StopOptions) (catalog.Dict, error)
 	// Watch tells changes what goes on at the node until ctx ends.
 	Watch(ctx context.Context, changes Changes) error
+}
+
+// StopOptions are what the caller of a stop consents to.
+type StopOptions struct {
+	// RestartWorker: all of the worker may be started anew, where nothing less
+	// helps.
+	RestartWorker bool
 }
 
 // WorkerSpec is a worker to be.

@@ -12,6 +12,25 @@ type OnWorker struct {
 	Worker ObjectID `wamp:"worker_id" doc:"the worker"`
 }
 
+// Place is where an object of a worker is: the worker, the object that it
+// belongs to, if any, and its id, empty where one is to be made up.
+type Place struct{ Worker, Parent, ID string }
+
+// Placed are arguments that name an object, or, in a row that lists objects,
+// what they belong to.
+type Placed interface{ Place() Place }
+
+// Place is the worker itself.
+func (w OnWorker) Place() Place { return Place{Worker: string(w.Worker)} }
+
+// orEmpty is an id that may be null.
+func orEmpty(id *ObjectID) string {
+	if id == nil {
+		return ""
+	}
+	return string(*id)
+}
+
 // Arg describes one argument, for docs, usage lines and decoding.
 type Arg struct {
 	Name, Doc string

@@ -34,8 +34,25 @@ var (
 	events     []*Event
 	nodeArgs   = []string{"node_id", "details"}
 	workerArgs = []string{"node_id", "worker_id", "details"}
-	realmArgs  = []string{"node_id", "worker_id", "realm_id", "details"}
 )
+
+// Life are the events of the life of one kind of object in a worker.
+type Life struct{ Starting, Started, Stopping, Stopped *Event }
+
+// life declares them: on_<object>_starting and so on, with the worker and
+// these ids before the details. Noun is the object in words.
+func life(area, object, noun string, ids ...string) Life {
+	args := slices.Concat([]string{"node_id", "worker_id"}, ids, []string{"details"})
+	at := func(when, doc string) *Event {
+		return event(Event{Area: area, Name: "on_" + object + "_" + when, Args: args, By: ByAgent, Access: Read, Doc: noun + " " + doc})
+	}
+	return Life{at("starting", "is about to be started."), at("started", "has completely started."),
+		at("stopping", "is about to be stopped."), at("stopped", "is stopped, or its start failed; details hold the reason.")}
+}
+
+// starts and stops are what a successful start or stop causes.
+func (l Life) starts() []string { return []string{l.Starting.Name, l.Started.Name} }
+func (l Life) stops() []string  { return []string{l.Stopping.Name, l.Stopped.Name} }
 
 func event(e Event) *Event {
 	switch {

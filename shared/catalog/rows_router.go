@@ -2,7 +2,7 @@ package catalog
 
 import "fabric.center/cfc/shared/cfcerr"
 
-// Arguments of the router area.
+// Arguments of realms and their roles.
 type (
 	// OnRealm names a realm of a router worker.
 	OnRealm struct {
@@ -15,31 +15,73 @@ type (
 		RealmID *ObjectID      `wamp:"realm_id" doc:"its id on the worker; null makes one up"`
 		Config  map[string]any `wamp:"realm_config" doc:"name (the WAMP realm), options, roles; the roles are started too"`
 	}
+	// OnRole names a role of a realm.
+	OnRole struct {
+		OnRealm
+		RoleID ObjectID `wamp:"role_id" doc:"the role's id in the realm"`
+	}
+	// StartRoleIn is a role to be.
+	StartRoleIn struct {
+		OnRealm
+		RoleID *ObjectID      `wamp:"role_id" doc:"its id in the realm; null makes one up"`
+		Config map[string]any `wamp:"role_config" doc:"name, and permissions or authorizer"`
+	}
 )
+
+// Place and Settings say where the object is and what it is to be.
+func (in OnRealm) Place() Place { return Place{Worker: string(in.Worker), ID: string(in.RealmID)} }
+func (in StartRealmIn) Place() Place {
+	return Place{Worker: string(in.Worker), ID: orEmpty(in.RealmID)}
+}
+func (in StartRealmIn) Settings() map[string]any { return in.Config }
+func (in OnRole) Place() Place {
+	return Place{string(in.Worker), string(in.RealmID), string(in.RoleID)}
+}
+func (in StartRoleIn) Place() Place {
+	return Place{string(in.Worker), string(in.RealmID), orEmpty(in.RoleID)}
+}
+func (in StartRoleIn) Settings() map[string]any { return in.Config }
 
 // Workers is the argument of rows that need the worker alone.
 type Workers struct{ OnWorker }
+
+// Events of realms and their roles.
+var (
+	RouterRealmLife = life("router", "router_realm", "A realm", "realm_id")
+	RealmRoleLife   = life("router", "router_realm_role", "A role of a realm", "realm_id", "role_id")
+)
+
+// What can go wrong with an object of a worker, in a look, a start and a stop.
+var (
+	lookErrors  = []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.NoSuchObject}
+	startErrors = []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.NoSuchObject, cfcerr.AlreadyRunning, cfcerr.InvalidConfiguration, cfcerr.DeniedByHost}
+	stopErrors  = []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.NoSuchObject, cfcerr.DeniedByHost}
+)
 
 // Rows of router realms.
 var (
 	RouterGetRealms = define[Workers, []string](Op{Realm: Remote, Area: "router", Name: "get_router_realms", Scope: Worker, Access: Read,
 		Doc: "List the realms of a router worker.", Returns: "realm ids, sorted", Errors: []cfcerr.Kind{cfcerr.NoSuchWorker}})
 	RouterGetRealm = define[OnRealm, Dict](Op{Realm: Remote, Area: "router", Name: "get_router_realm", Scope: Worker, Access: Read,
-		Doc: "Show a realm of a router worker.", Returns: "id, config, created, roles, …", Errors: []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.NoSuchObject}})
+		Doc: "Show a realm of a router worker.", Returns: "id, config, created, roles, …", Errors: lookErrors})
 	RouterStartRealm = define[StartRealmIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_realm", Scope: Worker, Access: Write,
 		Doc:     "Start a realm on a router worker, with the roles of its configuration. Returns when it has completely started; when a part fails, what was started is taken back.",
-		Returns: "as get_router_realm", Emits: []string{"on_router_realm_starting", "on_router_realm_started"},
-		Errors: []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.AlreadyRunning, cfcerr.InvalidConfiguration, cfcerr.DeniedByHost}})
+		Returns: "as get_router_realm", Emits: RouterRealmLife.starts(), Errors: startErrors})
 	RouterStopRealm = define[OnRealm, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_realm", Scope: Worker, Access: Write,
 		Doc: "Stop a realm of a router worker. Its sessions end; its id may be used again.", Returns: "id, config, created, stopped, …",
-		Emits:  []string{"on_router_realm_stopping", "on_router_realm_stopped"},
-		Errors: []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.NoSuchObject, cfcerr.DeniedByHost}})
+		Emits: RouterRealmLife.stops(), Errors: stopErrors})
 )
 
-// Events of router realms.
+// Rows of the roles of a realm.
 var (
-	OnRouterRealmStarting = event(Event{Area: "router", Name: "on_router_realm_starting", Args: realmArgs, By: ByAgent, Access: Read, Doc: "A realm is about to be started."})
-	OnRouterRealmStarted  = event(Event{Area: "router", Name: "on_router_realm_started", Args: realmArgs, By: ByAgent, Access: Read, Doc: "A realm has completely started."})
-	OnRouterRealmStopping = event(Event{Area: "router", Name: "on_router_realm_stopping", Args: realmArgs, By: ByAgent, Access: Read, Doc: "A realm is about to be stopped."})
-	OnRouterRealmStopped  = event(Event{Area: "router", Name: "on_router_realm_stopped", Args: realmArgs, By: ByAgent, Access: Read, Doc: "A realm is stopped, or its start failed; details hold the reason."})
+	RealmGetRoles = define[OnRealm, []string](Op{Realm: Remote, Area: "router", Name: "get_router_realm_roles", Aliases: []string{"get_realm_roles"}, Scope: Worker, Access: Read,
+		Doc: "List the roles of a realm.", Returns: "role ids, sorted", Crossbar: "a list of dicts: id, config", Errors: lookErrors})
+	RealmGetRole = define[OnRole, Dict](Op{Realm: Remote, Area: "router", Name: "get_router_realm_role", Aliases: []string{"get_realm_role"}, Scope: Worker, Access: Read,
+		Doc: "Show a role of a realm.", Returns: "id, config", Errors: lookErrors})
+	RealmStartRole = define[StartRoleIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_realm_role", Aliases: []string{"start_realm_role"}, Scope: Worker, Access: Write,
+		Doc: "Start a role on a realm: a bundle of permissions that clients are given when they join.", Returns: "id, config",
+		Emits: RealmRoleLife.starts(), Errors: startErrors})
+	RealmStopRole = define[OnRole, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_realm_role", Aliases: []string{"stop_realm_role"}, Scope: Worker, Access: Write,
+		Doc: "Stop a role of a realm. Nobody can join with it any more; its id may be used again.", Returns: "id, config, stopped",
+		Emits: RealmRoleLife.stops(), Errors: stopErrors})
 )

@@ -40,17 +40,21 @@ var contract = map[Realm]map[string]string{
 		"cfc.get_node(node)":         "read",
 	},
 	Remote: {
-		"cfc.remote.node.get_status(node_id)":                                              "read",
-		"cfc.remote.node.shutdown(node_id, restart=false)":                                 "admin",
-		"cfc.remote.node.get_workers(node_id, filter_types=[])":                            "read",
-		"cfc.remote.node.get_worker(node_id, worker_id, include_stats=false)":              "read",
-		"cfc.remote.node.get_cpu_count(node_id, logical=true)":                             "read",
-		"cfc.remote.node.start_worker(node_id, worker_id, config, options={})":             "write",
-		"cfc.remote.node.stop_worker(node_id, worker_id, kill=false)":                      "write",
-		"cfc.remote.router.get_router_realms(node_id, worker_id)":                          "read",
-		"cfc.remote.router.get_router_realm(node_id, worker_id, realm_id)":                 "read",
-		"cfc.remote.router.start_router_realm(node_id, worker_id, realm_id, realm_config)": "write",
-		"cfc.remote.router.stop_router_realm(node_id, worker_id, realm_id)":                "write",
+		"cfc.remote.node.get_status(node_id)":                                                           "read",
+		"cfc.remote.node.shutdown(node_id, restart=false)":                                              "admin",
+		"cfc.remote.node.get_workers(node_id, filter_types=[])":                                         "read",
+		"cfc.remote.node.get_worker(node_id, worker_id, include_stats=false)":                           "read",
+		"cfc.remote.node.get_cpu_count(node_id, logical=true)":                                          "read",
+		"cfc.remote.node.start_worker(node_id, worker_id, config, options={})":                          "write",
+		"cfc.remote.node.stop_worker(node_id, worker_id, kill=false)":                                   "write",
+		"cfc.remote.router.get_router_realms(node_id, worker_id)":                                       "read",
+		"cfc.remote.router.get_router_realm(node_id, worker_id, realm_id)":                              "read",
+		"cfc.remote.router.start_router_realm(node_id, worker_id, realm_id, realm_config)":              "write",
+		"cfc.remote.router.stop_router_realm(node_id, worker_id, realm_id)":                             "write",
+		"cfc.remote.router.get_router_realm_roles(node_id, worker_id, realm_id)":                        "read",
+		"cfc.remote.router.get_router_realm_role(node_id, worker_id, realm_id, role_id)":                "read",
+		"cfc.remote.router.start_router_realm_role(node_id, worker_id, realm_id, role_id, role_config)": "write",
+		"cfc.remote.router.stop_router_realm_role(node_id, worker_id, realm_id, role_id)":               "write",
 	},
 }
 
@@ -203,7 +207,7 @@ func TestEventsHaveTheirTopics(t *testing.T) {
 		uri, alias string
 	}{
 		{OnNodeOnline, "cfc.on_node_online", "crossbarfabriccenter.mrealm.on_node_online"},
-		{OnRouterRealmStarted, "cfc.remote.router.on_router_realm_started", "crossbarfabriccenter.remote.router.on_router_realm_started"},
+		{RouterRealmLife.Started, "cfc.remote.router.on_router_realm_started", "crossbarfabriccenter.remote.router.on_router_realm_started"},
 	} {
 		if tt.e.URI() != tt.uri || tt.e.AliasURI() != tt.alias {
 			t.Errorf("%s, %s", tt.e.URI(), tt.e.AliasURI())
@@ -378,6 +382,17 @@ func TestTable(t *testing.T) {
 	if _, ok := table.Handler(NodeGetStatus.Op); ok {
 		t.Error("an unbound row has a handler")
 	}
+	BindCrossbar(table, RealmGetRoles, func(context.Context, Caller, OnRealm) (string, error) { return "whole", nil })
+	Bind(table, RealmGetRoles, func(context.Context, Caller, OnRealm) ([]string, error) { return []string{"ids"}, nil })
+	for procedure, want := range map[string]string{"": "[ids]", "crossbarfabriccenter.remote.router.get_router_realm_roles": "whole"} {
+		h, _ := table.HandlerFor(RealmGetRoles.Op, Caller{Procedure: procedure})
+		if v, err := h(t.Context(), Call{Args: []any{"w1", "r1"}}); fmt.Sprint(v) != want {
+			t.Errorf("called as %q: %v, %v", procedure, v, err)
+		}
+	}
+	mustPanic(t, "no second shape", "has one shape under all its names", func() {
+		BindCrossbar(table, NodeStopWorker, func(context.Context, Caller, StopWorkerIn) (string, error) { return "", nil })
+	})
 	missing := table.Missing(Remote)
 	if slices.Contains(missing, "cfc.remote.node.stop_worker") || !slices.Contains(missing, "cfc.remote.node.get_status") || slices.Contains(missing, "cfc.get_users") {
 		t.Errorf("missing: %v", missing)

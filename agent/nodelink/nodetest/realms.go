@@ -95,6 +95,17 @@ func (n *Node) bridgeMeta(w *Worker, id string, r *realm) {
 	w.extra = append(w.extra, prefix+"list", prefix+"kill")
 }
 
+func (n *Node) getRole(w *Worker, i *wamp.Invocation) client.InvokeResult {
+	id, rid := arg[string](i, 0), arg[string](i, 1)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := w.realms[id]
+	if r == nil || r.roles[rid] == nil {
+		return fault("crossbar.error.no_such_object", "No role with ID '%s' on realm '%s'", rid, id)
+	}
+	return value(wamp.Dict{"id": rid, "config": r.roles[rid]})
+}
+
 func (n *Node) stopRole(w *Worker, i *wamp.Invocation) client.InvokeResult {
 	id, rid := arg[string](i, 0), arg[string](i, 1)
 	n.mu.Lock()

@@ -119,6 +119,7 @@ func (n *Node) procedures(w *Worker) map[string]func(context.Context, *wamp.Invo
 			"get_router_realm":        func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.getRealm(w, i) },
 			"start_router_realm":      func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.startRealm(w, i) },
 			"stop_router_realm":       func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.stopRealm(w, i) },
+			"get_router_realm_role":   func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.getRole(w, i) },
 			"stop_router_realm_role":  func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.stopRole(w, i) },
 			"start_router_realm_role": func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.startRole(w, i) },
 		})

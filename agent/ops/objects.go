@@ -1,0 +1,177 @@
+package ops
+
+import (
+	"context"
+	"slices"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+)
+
+// starts are the arguments of a row that starts an object.
+type starts interface {
+	catalog.Placed
+	Settings() map[string]any
+}
+
+// bindKind binds the four rows that every kind of object has.
+func bindKind[L, G, X catalog.Placed, S starts](o *Ops, k *Kind, list catalog.Spec[L, []string], get catalog.Spec[G, catalog.Dict],
+	start catalog.Spec[S, catalog.Dict], stop catalog.Spec[X, catalog.Dict]) {
+	catalog.Bind(o.table, list, func(ctx context.Context, _ catalog.Caller, in L) ([]string, error) {
+		return o.listObjects(ctx, k.within(in.Place()))
+	})
+	catalog.Bind(o.table, get, func(ctx context.Context, _ catalog.Caller, in G) (catalog.Dict, error) {
+		return o.getObject(ctx, k.at(in.Place()))
+	})
+	catalog.Bind(o.table, start, func(ctx context.Context, c catalog.Caller, in S) (catalog.Dict, error) {
+		return o.startObject(ctx, c, k.at(in.Place()), in.Settings())
+	})
+	catalog.Bind(o.table, stop, func(ctx context.Context, c catalog.Caller, in X) (catalog.Dict, error) {
+		return o.stopObject(ctx, c, k.at(in.Place()), StopOptions{})
+	})
+	if list.Crossbar != "" {
+		catalog.BindCrossbar(o.table, list, func(ctx context.Context, _ catalog.Caller, in L) ([]catalog.Dict, error) {
+			return o.showObjects(ctx, k.within(in.Place()))
+		})
+	}
+}
+
+// within is the place of a list: what the arguments name is what the objects
+// belong to.
+func (k *Kind) within(p catalog.Place) Ref {
+	if k.Parent == nil {
+		return Ref{Kind: k, Worker: p.Worker}
+	}
+	return Ref{Kind: k, Worker: p.Worker, Parent: p.ID}
+}
+
+// needKind answers nil when the worker is there, ready and of the kind's type.
+func (o *Ops) needKind(ctx context.Context, r Ref) error {
+	return o.needWorker(ctx, r.Worker, o.cfg.Node.Procedure(r.Kind), r.Kind.Worker)
+}
+
+// objects are those of r's kind at r's place, by id.
+func (o *Ops) objects(ctx context.Context, r Ref) ([]Object, error) {
+	if err := o.needKind(ctx, r); err != nil {
+		return nil, err
+	}
+	all, err := o.cfg.Node.Objects(ctx, r.Kind, r.Worker, r.Parent)
+	return all, named(err, r.Worker)
+}
+
+func (o *Ops) listObjects(ctx context.Context, r Ref) ([]string, error) {
+	all, err := o.objects(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(all))
+	for i, x := range all {
+		ids[i] = x.ID
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// showObjects is the list as Crossbar.io gives it, each object whole.
+func (o *Ops) showObjects(ctx context.Context, r Ref) ([]catalog.Dict, error) {
+	ids, err := o.listObjects(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]catalog.Dict, 0, len(ids))
+	for _, id := range ids {
+		r.ID = id
+		d, err := o.cfg.Node.Object(ctx, r)
+		if cfcerr.KindOf(err) == cfcerr.NoSuchObject {
+			continue // gone meanwhile
+		}
+		if err != nil {
+			return nil, named(err, r.Worker)
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+func (o *Ops) getObject(ctx context.Context, r Ref) (catalog.Dict, error) {
+	if err := o.needKind(ctx, r); err != nil {
+		return nil, err
+	}
+	d, err := o.cfg.Node.Object(ctx, r)
+	return d, named(err, r.Worker)
+}
+
+func (o *Ops) startObject(ctx context.Context, caller catalog.Caller, r Ref, config map[string]any) (catalog.Dict, error) {
+	if r.ID == "" {
+		r.ID = madeUp(r.Kind.Prefix)
+	}
+	if r.Kind.Check != nil {
+		if err := r.Kind.Check(config); err != nil {
+			return nil, err
+		}
+	}
+	name := r.Kind.name(config)
+	if err := o.free(ctx, r, name); err != nil {
+		return nil, err
+	}
+	finish := o.inv.starting(r, name, caller.AuthID)
+	d, err := o.cfg.Node.Start(ctx, caller.AuthID, r, config)
+	finish(err)
+	if err != nil {
+		return nil, named(err, r.Worker)
+	}
+	o.foundWithin(ctx, r, caller.AuthID)
+	return d, nil
+}
+
+func (k *Kind) name(config map[string]any) string {
+	if k.Name == nil {
+		return ""
+	}
+	return k.Name(config)
+}
+
+// free refuses an id or a name that is in use. The node may take the name a
+// second time, and then route both through one.
+func (o *Ops) free(ctx context.Context, r Ref, name string) error {
+	all, err := o.objects(ctx, r)
+	if err != nil {
+		return err
+	}
+	for _, x := range all {
+		what := "id"
+		if x.ID != r.ID {
+			if what = "name"; name == "" || x.Name != name {
+				continue
+			}
+		}
+		e := cfcerr.New(cfcerr.AlreadyRunning, "cannot start %s %s: %s has one with this %s", r.Kind.Noun, r.ID, r.where(), what)
+		return x.ref(r.Worker).inDetail(e).With("name", x.Name)
+	}
+	return nil
+}
+
+// foundWithin tells of what was started with an object. An answer that does
+// not come is made up for by what is seen next.
+func (o *Ops) foundWithin(ctx context.Context, r Ref, by string) {
+	for _, k := range children(r.Kind) {
+		mark := o.inv.Mark()
+		if all, err := o.cfg.Node.Objects(ctx, k, r.Worker, r.ID); err == nil {
+			o.inv.found(mark, r.Worker, all, by)
+		}
+	}
+}
+
+func (o *Ops) stopObject(ctx context.Context, caller catalog.Caller, r Ref, options StopOptions) (catalog.Dict, error) {
+	all, err := o.objects(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(all, func(x Object) bool { return x.ID == r.ID }) {
+		return nil, r.NoSuch()
+	}
+	finish := o.inv.stopping(r, caller.AuthID)
+	d, err := o.cfg.Node.Stop(ctx, caller.AuthID, r, options)
+	finish(err)
+	return d, named(err, r.Worker)
+}
