@@ -64,8 +64,11 @@ $(GOLANGCI):
 docs: go-version
 	$(GO) generate ./...
 
-bench: go-version
+# The relay's path against a bare router, then the whole way against
+# Crossbar.io's own master.
+bench: go-version venv build
 	$(GO) run ./relay/bench
+	CFC_BIN=$(CURDIR)/bin $(GO) run ./shared/e2e/bench
 
 # Built, not `go run`, which would not pass SIGTERM on.
 run: go-version venv build

@@ -5,19 +5,15 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/exec"
-	"runtime"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"fabric.center/cfc/shared/measure"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
-	"golang.org/x/sys/unix"
 )
 
 type plan struct {
@@ -83,58 +79,22 @@ func (p plan) run(ctx context.Context, who, ser string) (s sample, err error) {
 		}
 		return err
 	}
-	if _, err = many(p.each/3, call); err != nil { // warm up
+	if _, _, err = measure.Calls(p.each/3, inFlight, call); err != nil { // warm up
 		return s, err
 	}
-	if s.p50, s.p99, err = one(p.each, call); err != nil {
+	p50, p99, err := measure.Latency(p.each, call)
+	if err != nil {
 		return s, err
 	}
+	s.p50, s.p99 = us(p50), us(p99)
 	cpu := router.cpu()
-	began := time.Now()
-	n, err := many(p.each, call)
-	s.rate = float64(n) / time.Since(began).Seconds()
+	n, took, err := measure.Calls(p.each, inFlight, call)
+	s.rate = float64(n) / took.Seconds()
 	s.cpu = float64((router.cpu() - cpu).Microseconds()) / float64(n)
 	return s, err
 }
 
-// one makes calls one after the other.
-func one(d time.Duration, call func() error) (p50, p99 float64, err error) {
-	var took []float64
-	for end := time.Now().Add(d); time.Now().Before(end); {
-		began := time.Now()
-		if err := call(); err != nil {
-			return 0, 0, err
-		}
-		took = append(took, float64(time.Since(began).Nanoseconds())/1000)
-	}
-	slices.Sort(took)
-	return took[len(took)/2], took[len(took)*99/100], nil
-}
-
-// many keeps 64 calls in flight.
-func many(d time.Duration, call func() error) (n int, err error) {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	end := time.Now().Add(d)
-	for range inFlight {
-		wg.Go(func() {
-			mine := 0
-			var failed error
-			for failed == nil && time.Now().Before(end) {
-				failed = call()
-				mine++
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			n += mine
-			if failed != nil {
-				err = failed
-			}
-		})
-	}
-	wg.Wait()
-	return n, err
-}
+func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
 // child is one of the other processes.
 type child struct {
@@ -193,8 +153,8 @@ func (c *child) cpu() time.Duration {
 
 // report prints the table.
 func (p plan) report(out io.Writer, results map[string][]sample) {
-	fmt.Fprintf(out, "%d rounds in turn of %v each measurement, payload %d bytes each way, %d calls in flight, %d CPUs, %s, %s %s, %s.\n\n",
-		p.rounds, p.each, p.size, inFlight, runtime.NumCPU(), runtime.Version(), runtime.GOOS, kernel(), time.Now().UTC().Format(time.DateOnly))
+	fmt.Fprintf(out, "%d rounds in turn of %v each measurement, payload %d bytes each way, %d calls in flight, %s.\n\n",
+		p.rounds, p.each, p.size, inFlight, measure.Machine())
 	fmt.Fprintln(out, "| contestant | p50 us (range) | p99 us (range) | calls/s at 64 (range) | router CPU us/call (range) |")
 	fmt.Fprintln(out, "|---|---|---|---|---|")
 	columns := []func(sample) float64{
@@ -209,8 +169,7 @@ func (p plan) report(out io.Writer, results map[string][]sample) {
 				if i == 3 {
 					prec = 1
 				}
-				med, lo, hi := spread(results[who+"/"+ser], f)
-				row = append(row, fmt.Sprintf("%.*f (%.*f-%.*f)", prec, med, prec, lo, prec, hi))
+				row = append(row, measure.Cell(each(results[who+"/"+ser], f), prec))
 			}
 			fmt.Fprintln(out, "| "+strings.Join(row, " | ")+" |")
 		}
@@ -220,34 +179,17 @@ func (p plan) report(out io.Writer, results map[string][]sample) {
 	for _, ser := range serializers {
 		row := []string{ser}
 		for _, f := range columns {
-			var ratios []float64
-			for i, s := range results["relay/"+ser] {
-				ratios = append(ratios, f(s)/f(results["nexus/"+ser][i]))
-			}
-			slices.Sort(ratios)
-			row = append(row, fmt.Sprintf("%.2f (%.2f-%.2f)", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1]))
+			row = append(row, measure.Cell(measure.Ratios(each(results["relay/"+ser], f), each(results["nexus/"+ser], f)), 2))
 		}
 		fmt.Fprintln(out, "| "+strings.Join(row, " | ")+" |")
 	}
 	fmt.Fprintln(out, "| target | ≤ 1.0 | | ≥ 1.15 | ≤ 0.65 |")
 }
 
-func spread(all []sample, f func(sample) float64) (median, low, high float64) {
+func each(rounds []sample, f func(sample) float64) []float64 {
 	var v []float64
-	for _, s := range all {
+	for _, s := range rounds {
 		v = append(v, f(s))
 	}
-	if len(v) == 0 {
-		return math.NaN(), math.NaN(), math.NaN()
-	}
-	slices.Sort(v)
-	return v[len(v)/2], v[0], v[len(v)-1]
-}
-
-func kernel() string {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return "?"
-	}
-	return unix.ByteSliceToString(u.Release[:])
+	return v
 }

@@ -53,7 +53,7 @@ func worker(t *testing.T, s *session.Session, id string) int {
 // recovered waits for the whole fleet, however the test went.
 func recovered(t *testing.T) {
 	t.Helper()
-	if err := ready(within(t, 2*time.Minute)); err != nil {
+	if err := stage.Ready(within(t, 2*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -134,7 +134,7 @@ func (f *flight) land(t *testing.T, allowed ...cfcerr.Kind) {
 // TestRelayKilled kills the relay while calls are in flight and tokens are made.
 func TestRelayKilled(t *testing.T) {
 	s := owner(t)
-	pid, err := stage.agent.NodePID()
+	pid, err := stage.Agent.NodePID()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,13 +158,13 @@ func TestRelayKilled(t *testing.T) {
 		}
 	}()
 	<-first
-	if err := stage.relay.Kill(); err != nil {
+	if err := stage.Relay.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	<-making
 	flight.land(t, cfcerr.ConnectionLost)
 	began := time.Now()
-	if err := stage.relay.Start(within(t, 30*time.Second)); err != nil {
+	if err := stage.Relay.Start(within(t, 30*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	up := time.Since(began)
@@ -172,7 +172,7 @@ func TestRelayKilled(t *testing.T) {
 	if back := time.Since(began); back > up+10*time.Second {
 		t.Errorf("the agent was back %s after the relay, expected seconds", back-up)
 	}
-	if now, err := stage.agent.NodePID(); err != nil || now != pid {
+	if now, err := stage.Agent.NodePID(); err != nil || now != pid {
 		t.Errorf("the node was touched: pid %d became %d, %v", pid, now, err)
 	}
 	kept, _ := wamp.AsList(must(t, join(t, wire.UsersRealm), catalog.GetTokens.Op))
@@ -193,11 +193,11 @@ func TestRelayKilled(t *testing.T) {
 // join joins as the owner.
 func join(t *testing.T, realm string) *session.Session {
 	t.Helper()
-	key, err := identity.Load(stage.keyFile)
+	key, err := identity.Load(stage.KeyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := session.Join(within(t, 20*time.Second), session.Config{URL: stage.relay.URL(), Realm: realm, Key: key})
+	s, err := session.Join(within(t, 20*time.Second), session.Config{URL: stage.Relay.URL(), Realm: realm, Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,13 +209,13 @@ func join(t *testing.T, realm string) *session.Session {
 func TestAgentKilled(t *testing.T) {
 	s := owner(t)
 	workerPID := worker(t, s, "agentkilled")
-	nodePID, err := stage.agent.NodePID()
+	nodePID, err := stage.Agent.NodePID()
 	if err != nil {
 		t.Fatal(err)
 	}
 	flight := fly(t, s, catalog.NodeGetStatus.Op, "n1")
 	began := time.Now()
-	if err := stage.agent.Kill(); err != nil {
+	if err := stage.Agent.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	offline := func() error {
@@ -235,11 +235,11 @@ func TestAgentKilled(t *testing.T) {
 	if flight.errors[cfcerr.ConnectionLost]+flight.errors[cfcerr.NodeOffline] == 0 {
 		t.Error("no call was in flight")
 	}
-	if err := stage.agent.Start(t.Context()); err != nil {
+	if err := stage.Agent.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	recovered(t)
-	if now, err := stage.agent.NodePID(); err != nil || now != nodePID {
+	if now, err := stage.Agent.NodePID(); err != nil || now != nodePID {
 		t.Errorf("the node did not go on: pid %d became %d, %v", nodePID, now, err)
 	}
 	d, _ := wamp.AsDict(must(t, s, catalog.NodeGetWorker.Op, "n1", "agentkilled"))
@@ -254,7 +254,7 @@ func TestNodeKilled(t *testing.T) {
 	s := owner(t)
 	worker(t, s, "nodekilled")
 	ev := watch(t, s, catalog.OnNodeDetached, catalog.OnNodeAttached, catalog.OnWorkerStopped)
-	pid, err := stage.agent.NodePID()
+	pid, err := stage.Agent.NodePID()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestNodeKilled(t *testing.T) {
 		t.Errorf("no call was told that the node is away: %v", flight.errors)
 	}
 	recovered(t)
-	if now, err := stage.agent.NodePID(); err != nil || now == pid {
+	if now, err := stage.Agent.NodePID(); err != nil || now == pid {
 		t.Errorf("the node was not started again: %d, %v", now, err)
 	}
 	must(t, s, catalog.NodeGetStatus.Op, "n1")
@@ -303,7 +303,7 @@ func TestWorkerKilled(t *testing.T) {
 // when it goes on.
 func TestNodeFrozen(t *testing.T) {
 	s := owner(t)
-	pid, err := stage.agent.NodePID()
+	pid, err := stage.Agent.NodePID()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func TestNodeFrozen(t *testing.T) {
 // TestNodeShutDown shuts the node down in order, and has it started again.
 func TestNodeShutDown(t *testing.T) {
 	s := owner(t)
-	pid, err := stage.agent.NodePID()
+	pid, err := stage.Agent.NodePID()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 func policy(t *testing.T, rules string) {
 	t.Helper()
 	write := func(rules string) error {
-		return durable.WriteFile(stage.agent.Policy, []byte("version: 1\n"+rules), 0o600)
+		return durable.WriteFile(stage.Agent.Policy, []byte("version: 1\n"+rules), 0o600)
 	}
 	if err := write(rules); err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestTheHostsPolicyIsObeyed(t *testing.T) {
 	// A policy that is wrong allows reading alone: it meant to forbid something.
 	policy(t, "raed_only: false\n")
 	broken := func() error {
-		st, err := stage.agent.Status(t.Context())
+		st, err := stage.Agent.Status(t.Context())
 		if err == nil && len(st.Faults) == 0 {
 			err = fmt.Errorf("the status says nothing of the broken policy")
 		}
@@ -86,12 +86,12 @@ func member(t *testing.T, name string, role wire.Role) *session.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := session.Join(within(t, 20*time.Second), session.Config{URL: stage.relay.URL(), Key: key, Token: token})
+	first, err := session.Join(within(t, 20*time.Second), session.Config{URL: stage.Relay.URL(), Key: key, Token: token})
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.Close()
-	s, err := session.Join(within(t, 20*time.Second), session.Config{URL: stage.relay.URL(), Realm: realm, Key: key})
+	s, err := session.Join(within(t, 20*time.Second), session.Config{URL: stage.Relay.URL(), Realm: realm, Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestGuestsAreForOwners(t *testing.T) {
 // touches the node.
 func TestUnpairedAndPairedAgain(t *testing.T) {
 	s, users := owner(t), join(t, wire.UsersRealm)
-	pid, err := stage.agent.NodePID()
+	pid, err := stage.Agent.NodePID()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestUnpairedAndPairedAgain(t *testing.T) {
 		t.Errorf("a call to an unpaired node: %v", err)
 	}
 	told := func() error {
-		st, err := stage.agent.Status(t.Context())
+		st, err := stage.Agent.Status(t.Context())
 		last, _ := st.Uplink["last_error"].(map[string]any)
 		if err == nil && last["uri"] != cfcerr.NodeUnpaired.URI() {
 			err = fmt.Errorf("the agent does not say that it is unpaired: %v", st.Uplink)
@@ -147,18 +147,18 @@ func TestUnpairedAndPairedAgain(t *testing.T) {
 	if err := fleet.Poll(within(t, 10*time.Second), told); err != nil {
 		t.Error(err)
 	}
-	if !stage.agent.Running() {
+	if !stage.Agent.Running() {
 		t.Fatal("the agent gave up")
 	}
 	d, _ := wamp.AsDict(must(t, users, catalog.CreateToken.Op, "node", wamp.Dict{"realm": realm, "node_id": "n1"}))
 	token, _ := wamp.AsString(d["token"])
 	stage.secrets["the second node token"] = token
-	if err := stage.agent.Pair(within(t, time.Minute), stage.relay.URL(), token, "--replace"); err != nil {
+	if err := stage.Agent.Pair(within(t, time.Minute), stage.Relay.URL(), token, "--replace"); err != nil {
 		t.Fatal(err)
 	}
 	recovered(t)
 	must(t, s, catalog.NodeGetStatus.Op, "n1")
-	if now, err := stage.agent.NodePID(); err != nil || now != pid {
+	if now, err := stage.Agent.NodePID(); err != nil || now != pid {
 		t.Errorf("the node was touched: pid %d became %d, %v", pid, now, err)
 	}
 }

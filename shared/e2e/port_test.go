@@ -30,7 +30,7 @@ func TestTheNodesPortIsNeverFree(t *testing.T) {
 	}
 	defer socket.Close()
 	home := t.TempDir()
-	a, err := fleet.NewAgent(t.Context(), stage.tools, stage.node, home, fleet.AgentOptions{Socket: socket})
+	a, err := fleet.NewAgent(t.Context(), stage.Tools, stage.Node, home, fleet.AgentOptions{Socket: socket})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,11 +67,11 @@ func (w *argvWatch) end() error {
 // stand in its own file alone, and nobody else may read that.
 func TestNoSecretIsLeftLying(t *testing.T) {
 	secrets := maps.Clone(stage.secrets)
-	keys, err := filepath.Glob(filepath.Join(stage.agent.Data, "keys", "*.key"))
+	keys, err := filepath.Glob(filepath.Join(stage.Agent.Data, "keys", "*.key"))
 	if err != nil || len(keys) == 0 {
 		t.Fatalf("no keys of the agent: %v, %v", keys, err)
 	}
-	for _, k := range append(keys, stage.keyFile) {
+	for _, k := range append(keys, stage.KeyFile) {
 		b, err := os.ReadFile(k)
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +79,7 @@ func TestNoSecretIsLeftLying(t *testing.T) {
 		secrets[k] = strings.TrimSpace(string(b))
 	}
 	logs := 0
-	err = filepath.WalkDir(stage.home, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(stage.Home, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
@@ -101,7 +101,7 @@ func TestNoSecretIsLeftLying(t *testing.T) {
 			if !bytes.Contains(b, []byte(secret)) {
 				continue
 			}
-			own := path == what || path == stage.keyFile || filepath.Base(path) == "first-owner.token"
+			own := path == what || path == stage.KeyFile || filepath.Base(path) == "first-owner.token"
 			if !own {
 				t.Errorf("%s has %s", path, what)
 			}
@@ -117,7 +117,7 @@ func TestNoSecretIsLeftLying(t *testing.T) {
 	if logs < 3 {
 		t.Errorf("only %d logs were found", logs)
 	}
-	for _, dir := range []string{stage.relay.Data, stage.agent.Data, filepath.Join(stage.agent.Data, "keys")} {
+	for _, dir := range []string{stage.Relay.Data, stage.Agent.Data, filepath.Join(stage.Agent.Data, "keys")} {
 		info, err := os.Stat(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -126,7 +126,7 @@ func TestNoSecretIsLeftLying(t *testing.T) {
 			t.Errorf("%s has mode %s, expected 0700", dir, info.Mode())
 		}
 	}
-	if _, err := os.Stat(filepath.Join(stage.relay.Data, "first-owner.token")); err == nil {
+	if _, err := os.Stat(filepath.Join(stage.Relay.Data, "first-owner.token")); err == nil {
 		t.Error("first-owner.token is still there although it was claimed")
 	}
 }

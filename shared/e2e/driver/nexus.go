@@ -22,6 +22,19 @@ type nexusClient struct {
 
 // Nexus joins with the nexus client.
 func Nexus(ctx context.Context, l Login) (Client, error) {
+	c, err := DialNexus(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	n := &nexusClient{c: c, events: newEvents()}
+	n.who.Realm, _ = wamp.AsString(c.RealmDetails()["realm"])
+	n.who.AuthID, _ = wamp.AsString(c.RealmDetails()["authid"])
+	n.who.AuthRole, _ = wamp.AsString(c.RealmDetails()["authrole"])
+	return n, nil
+}
+
+// DialNexus is Nexus for who needs the library itself.
+func DialNexus(ctx context.Context, l Login) (*client.Client, error) {
 	conf := client.Config{Realm: l.Realm, HelloDetails: wamp.Dict{}}
 	switch l.Serializer {
 	case "cbor":
@@ -59,15 +72,7 @@ func Nexus(ctx context.Context, l Login) (Client, error) {
 			return signature, wamp.Dict{}
 		}}
 	}
-	c, err := client.ConnectNet(ctx, l.URL, conf)
-	if err != nil {
-		return nil, err
-	}
-	n := &nexusClient{c: c, events: newEvents()}
-	n.who.Realm, _ = wamp.AsString(c.RealmDetails()["realm"])
-	n.who.AuthID, _ = wamp.AsString(c.RealmDetails()["authid"])
-	n.who.AuthRole, _ = wamp.AsString(c.RealmDetails()["authrole"])
-	return n, nil
+	return client.ConnectNet(ctx, l.URL, conf)
 }
 
 func (n *nexusClient) Identity() Identity { return n.who }
