@@ -5,9 +5,11 @@ import (
 	"strings"
 	"time"
 
+	"fabric.center/cfc/agent/engine"
 	"fabric.center/cfc/shared/config"
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
+	"go.uber.org/zap"
 )
 
 // Where an installed agent looks for its configuration.
@@ -25,6 +27,7 @@ type Config struct {
 	Policy  string `yaml:"policy" doc:"file of the host's own policy; /etc/cfc/policy.yaml if empty, which need not be there"`
 	Relay   string `yaml:"relay" doc:"address of the relay in place of the one that was paired with; it has to be the same relay"`
 	Node    Node   `yaml:"node"`
+	Docker  Docker `yaml:"docker"`
 	Log     Log    `yaml:"log"`
 
 	// Version is the program's.
@@ -42,6 +45,36 @@ type Node struct {
 	WriteConfig bool          `yaml:"write_config" default:"true" doc:"with supervise: write the node's configuration where there is none, and its uplink where it leads elsewhere"`
 	KeepRunning bool          `yaml:"keep_running" doc:"with supervise: leave the node running when the agent stops"`
 	StopTimeout time.Duration `yaml:"stop_timeout" default:"30s" min:"1s" max:"10m" doc:"with supervise: how long an orderly stop of the node may take"`
+}
+
+// Docker is where the Docker Engine of this host is. What may be done with it
+// stands in the host's policy.
+type Docker struct {
+	Socket string `yaml:"socket" default:"/var/run/docker.sock" doc:"socket of the Docker Engine; there need be none"`
+	Host   string `yaml:"host" doc:"address of the Docker Engine in place of the socket, tcp://host:port; other than loopback takes TLS"`
+	CA     string `yaml:"ca" doc:"with docker.host: file with the certificates that the engine's is checked by"`
+	Cert   string `yaml:"cert" doc:"with docker.host: file with the agent's certificate for the engine"`
+	Key    string `yaml:"key" doc:"with docker.host: file with the key of docker.cert"`
+}
+
+func (d Docker) engine(log *zap.Logger) engine.Config {
+	return engine.Config{Socket: d.Socket, Host: d.Host, CA: d.CA, Cert: d.Cert, Key: d.Key, Log: log}
+}
+
+// faults finds what the keys' tags cannot say.
+func (d Docker) faults(fault func(key, format string, args ...any)) {
+	address, tcp := strings.CutPrefix(d.Host, "tcp://")
+	host, port, err := net.SplitHostPort(address)
+	switch ip := net.ParseIP(host); {
+	case (d.Cert == "") != (d.Key == ""):
+		fault("docker.cert", "expected both docker.cert and docker.key, or none")
+	case d.Host == "" && d.CA+d.Cert != "":
+		fault("docker.ca", "TLS needs docker.host: a socket has none")
+	case d.Host != "" && (!tcp || err != nil || host == "" || port == ""):
+		fault("docker.host", "expected tcp://host:port, found %q", d.Host)
+	case d.Host != "" && d.CA == "" && (ip == nil || !ip.IsLoopback()):
+		fault("docker.ca", "missing: an engine on another host is reached by TLS alone")
+	}
 }
 
 // Log says what is logged; it goes to standard error.
@@ -74,6 +107,7 @@ func (c Config) Validate() []config.Fault {
 	if c.Node.Supervise && c.Node.Dir == "" {
 		fault("node.cbdir", "missing: node.supervise needs the node's directory")
 	}
+	c.Docker.faults(fault)
 	return faults
 }
 

@@ -25,6 +25,9 @@ func TestConfigurationFaults(t *testing.T) {
 		"node.listen": func(c *Config) { c.Node.Listen = "0.0.0.0:869" },
 		"node.pubkey": func(c *Config) { c.Node.Pubkey = "xyz" },
 		"node.cbdir":  func(c *Config) { c.Node.Supervise = true },
+		"docker.host": func(c *Config) { c.Docker.Host = "http://127.0.0.1:2375" },
+		"docker.cert": func(c *Config) { c.Docker.Host, c.Docker.Cert = "tcp://127.0.0.1:2376", "c" },
+		"docker.ca":   func(c *Config) { c.Docker.Host = "tcp://192.0.2.1:2376" },
 	} {
 		var c Config
 		if err := config.Load(&c, config.Sources{}); err != nil {

@@ -24,11 +24,13 @@ import (
 	"time"
 
 	"fabric.center/cfc/agent/control"
+	"fabric.center/cfc/agent/engine"
 	"fabric.center/cfc/agent/nodelink"
 	"fabric.center/cfc/agent/ops"
 	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/agent/state"
 	"fabric.center/cfc/agent/uplink"
+	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/identity"
 	"github.com/coreos/go-systemd/v22/activation"
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -46,6 +48,7 @@ type Daemon struct {
 	dir     *state.Dir
 	policy  *policy.Policy
 	uplink  *uplink.Uplink
+	engine  *engine.Engine
 	node    *node
 
 	pairing sync.Mutex // one change of the pairing at a time
@@ -103,10 +106,15 @@ func newDaemon(ctx context.Context, c Config, dir *state.Dir, log *zap.Logger) (
 		path, optional = policy.DefaultPath, true
 	}
 	d.policy = policy.Open(path, optional, log.Named("policy"))
-	d.node = &node{cfg: c.Node, ln: ln, dataDir: dir.Path(), log: log, since: d.started}
+	d.engine = engine.New(c.Docker.engine(log.Named("docker")))
+	d.node = &node{cfg: c.Node, ln: ln, dataDir: dir.Path(), log: log, since: d.started, index: catalog.NewIndex()}
 	d.uplink = uplink.New(uplink.Config{Handler: d.node.Call, Attached: d.node.Attached, Joined: d.joined,
 		Agent: uplink.Describe(c.Version, host, d.started), Log: log.Named("uplink")})
-	d.node.common = ops.Config{Policy: d.policy, NodeID: d.uplink.NodeID, Realm: d.uplink.Realm, Publish: d.uplink.Publish, Log: log.Named("ops")}
+	d.node.common = ops.Config{Docker: d.engine, Policy: d.policy, NodeID: d.uplink.NodeID, Realm: d.uplink.Realm, Publish: d.uplink.Publish, Log: log.Named("ops")}
+	d.node.host, err = ops.NewHost(d.node.common)
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
 	return d, nil
 }
 

@@ -343,6 +343,27 @@ func TestANodeThatCannotBeUsedYet(t *testing.T) {
 	}
 }
 
+func TestDockerNeedsNoNode(t *testing.T) {
+	c, k := settings(t)
+	c.Node.Pubkey, c.Docker.Socket = "", filepath.Join(c.Data, "none.sock")
+	a := start(t, c, k)
+	relay := relaytest.New(t, false)
+	if _, err := a.client.Pair(t.Context(), state.Request{URL: relay.URL(), Token: relay.Invite("n1")}); err != nil {
+		t.Fatal(err)
+	}
+	relay.WaitOnline("n1")
+	if _, err := relay.Call(t.Context(), "n1", catalog.DockerGetStatus.Key()); cfcerr.KindOf(err) != cfcerr.DeniedByHost {
+		t.Errorf("without a policy: %v", err)
+	}
+	writeFile(t, c.Policy, "version: 1\nareas: {docker: read-only}\n")
+	if err := a.client.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := relay.Call(t.Context(), "n1", catalog.DockerGetStatus.Key()); cfcerr.KindOf(err) != cfcerr.Unavailable {
+		t.Errorf("without an engine: %v", err)
+	}
+}
+
 func TestWhatMakesARunUseless(t *testing.T) {
 	c, k := settings(t)
 	a := start(t, c, k)

@@ -31,6 +31,8 @@ type node struct {
 	ln      net.Listener
 	dataDir string
 	common  ops.Config // all but Link and Node
+	host    *ops.Ops   // what needs no node
+	index   catalog.Index
 	log     *zap.Logger
 	since   time.Time
 
@@ -127,6 +129,9 @@ func (n *node) serve(ctx context.Context, pubkey string) error {
 
 // Call carries out an operation, as uplink.Handler.
 func (n *node) Call(ctx context.Context, caller catalog.Caller, key string, args wamp.List, kwargs wamp.Dict) (any, error) {
+	if ops.ForHost(n.index, key) {
+		return n.host.Call(ctx, caller, key, args, kwargs)
+	}
 	n.mu.Lock()
 	o, fault := n.ops, n.fault
 	n.mu.Unlock()

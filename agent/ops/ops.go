@@ -31,6 +31,8 @@ type Config struct {
 	Link Link
 	// Node does what is more than one call of the node.
 	Node Node
+	// Docker is the host's engine, for NewHost.
+	Docker Docker
 	// Policy may be nil: the host has none.
 	Policy Policy
 	// NodeID and Realm are the names under which the node is paired, empty
@@ -59,13 +61,11 @@ type Ops struct {
 // shell on it.
 var neverForwarded = []string{"sign", "sign_challenge", "start_manhole", "stop_manhole", "get_manhole"}
 
-// New binds every remote row; one that nothing is bound to is an error.
+// New binds every remote row that needs the node; one that nothing is bound to
+// is an error.
 func New(cfg Config) (*Ops, error) {
-	if cfg.Log == nil {
-		cfg.Log = zap.NewNop()
-	}
-	o := &Ops{cfg: cfg, log: cfg.Log, index: catalog.NewIndex(), table: catalog.NewTable(), lanes: lanes{}}
-	o.inv = newInventory(cfg)
+	o := newOps(cfg)
+	o.inv = newInventory(o.cfg)
 	o.bindNode()
 	o.bindRouter()
 	for _, op := range catalog.All() {
@@ -77,10 +77,26 @@ func New(cfg Config) (*Ops, error) {
 		}
 		o.table.Set(op, o.forward)
 	}
-	if missing := o.table.Missing(catalog.Remote); len(missing) > 0 {
-		return nil, fmt.Errorf("cannot start: no code is bound to %s", strings.Join(missing, ", "))
+	return o, o.complete(false)
+}
+
+// complete finds rows that nothing is bound to, of the host or of the node.
+func (o *Ops) complete(host bool) error {
+	missing := slices.DeleteFunc(o.table.Missing(catalog.Remote), func(uri string) bool {
+		op, _ := o.index.Management(uri)
+		return op.Host != host
+	})
+	if len(missing) > 0 {
+		return fmt.Errorf("cannot start: no code is bound to %s", strings.Join(missing, ", "))
 	}
-	return o, nil
+	return nil
+}
+
+func newOps(cfg Config) *Ops {
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	return &Ops{cfg: cfg, log: cfg.Log, index: catalog.NewIndex(), table: catalog.NewTable(), lanes: lanes{}}
 }
 
 // Run keeps the inventory true and its events coming, until ctx ends.
@@ -132,7 +148,10 @@ func (o *Ops) carryOut(ctx context.Context, op *catalog.Op, caller catalog.Calle
 		}
 		defer leave()
 	}
-	handle, _ := o.table.HandlerFor(op, caller) // New has seen to it that there is one
+	handle, ok := o.table.HandlerFor(op, caller)
+	if !ok { // the rows of this Ops all have one
+		return nil, fmt.Errorf("cannot carry out %s: it is bound elsewhere", op.Key())
+	}
 	return handle(ctx, catalog.Call{Op: op, Caller: caller, Args: args, Kwargs: kwargs})
 }
 

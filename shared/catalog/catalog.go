@@ -93,6 +93,7 @@ type Op struct {
 	Aliases []string // further names in the same area
 	Keys    []string // further names in other areas, "area.op", below Crossbar.io's prefix alone
 	Scope   Scope
+	Host    bool // the host alone is needed: carried out whether or not the node is there
 	Access  Access
 	Doc     string // first sentence is the command's summary
 	Returns string // what the result is, where its type does not say it
@@ -136,6 +137,8 @@ func (o *Op) init() error {
 		return fmt.Errorf("realm, name, access and doc are required")
 	case remote != (o.Area != ""), remote != (o.Scope != 0):
 		return fmt.Errorf("area and scope belong to remote rows, and each of them needs both")
+	case o.Host && (o.Scope != Node || o.Forward != ""):
+		return fmt.Errorf("what the host alone carries out is of scope node and not forwarded")
 	case (o.Forward != "" || o.Crossbar != "" || o.Progress != "" || o.Keys != nil) && !remote:
 		return fmt.Errorf("only remote rows are forwarded, have progress or names of Crossbar.io's own")
 	case o.Scope == Worker && (len(o.args) == 0 || o.args[0].Name != "worker_id"):

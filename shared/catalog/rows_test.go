@@ -244,6 +244,7 @@ func TestBadRowsPanic(t *testing.T) {
 		"area of a relay's row":   {change(func(o *Op) { o.Realm, o.Scope = Management, 0 }), "area and scope"},
 		"scope of a relay's row":  {change(func(o *Op) { o.Realm, o.Area = Management, "" }), "area and scope"},
 		"forward by the relay":    {change(func(o *Op) { o.Realm, o.Area, o.Scope, o.Forward = Management, "", 0, "x" }), "only remote rows"},
+		"forward of the host's":   {change(func(o *Op) { o.Host, o.Forward = true, "x" }), "the host alone"},
 		"worker not embedded":     {change(func(o *Op) { o.Scope = Worker }), "embed OnWorker"},
 		"access of another realm": {change(func(o *Op) { o.Access = AnyUser }), "does not fit"},
 		"access of a users' row":  {change(func(o *Op) { o.Realm, o.Area, o.Scope = Users, "", 0 }), "does not fit"},
