@@ -7,7 +7,8 @@
 #   make lint        gofmt, vet, golangci-lint
 #
 # CFC_WITHOUT=crossbar leaves out, by name, what needs the real node.
-# CFC_CROSSBAR=/path/to/crossbar uses that node instead of .cache/venv.
+# CFC_CROSSBAR=/path/to/crossbar uses that node instead of .cache/venv, and
+# CFC_AUTOBAHN_JS=/path/to/node_modules the autobahn-js there.
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -32,7 +33,7 @@ LIST  = $(GO) list ./...
 UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
 WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(if $(filter crossbar,$(CFC_WITHOUT)),| grep -vE '/e2e(/driver|/readme)?$$',))
 
-.PHONY: build test test-short lint docs bench run venv clean go-version cc
+.PHONY: build test test-short lint docs bench run venv js clean go-version cc
 
 build: go-version
 	@mkdir -p bin
@@ -41,7 +42,7 @@ build: go-version
 	done
 	@ls bin
 
-test: go-version cc venv build
+test: go-version cc venv js build
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $(UNIT)
 	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 1 -timeout 20m $(WHOLE)
@@ -77,6 +78,9 @@ run: go-version venv build
 
 venv:
 	@shared/e2e/setup.sh venv
+
+js:
+	@shared/e2e/setup.sh js
 
 cc:
 	@shared/e2e/setup.sh cc

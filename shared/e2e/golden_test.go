@@ -24,7 +24,7 @@ type golden struct {
 // TestGoldenPath goes it with each library over each serializer. Worker and
 // realm have the same ids each time: what was stopped can be used again.
 func TestGoldenPath(t *testing.T) {
-	for _, name := range clients() {
+	for _, name := range driver.Names() {
 		t.Run(name, func(t *testing.T) {
 			g := golden{t, client(t, name, realm)}
 			if who := g.c.Identity(); who.Realm != realm || who.AuthRole != string(wire.Owner) {
@@ -183,7 +183,8 @@ func (g golden) events() {
 	}
 	ways := []string{"on_worker_starting", "on_worker_started"}
 	for range 2 {
-		ways = append(ways, "on_router_realm_starting", "on_router_realm_started", "on_router_realm_stopping", "on_router_realm_stopped")
+		ways = append(ways, "on_router_realm_starting", "on_router_realm_started", "on_router_realm_role_starting", "on_router_realm_role_started",
+			"on_router_realm_stopping", "on_router_realm_role_stopped", "on_router_realm_stopped")
 	}
 	ways = append(ways, "on_worker_stopping", "on_worker_stopped")
 	var got []string

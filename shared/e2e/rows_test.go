@@ -115,7 +115,7 @@ func badValues(a catalog.Arg) []any {
 
 // TestEveryRowRefusesBadArguments calls every row with each client, wrongly.
 func TestEveryRowRefusesBadArguments(t *testing.T) {
-	for _, name := range clients() {
+	for _, name := range driver.Names() {
 		t.Run(name, func(t *testing.T) {
 			users, members := client(t, name, wire.UsersRealm), client(t, name, realm)
 			for _, o := range catalog.All() {
@@ -149,7 +149,7 @@ func TestEveryRowRefusesBadArguments(t *testing.T) {
 // TestEveryReadingRowAnswers calls the rows that change nothing and need no
 // object, so that none of them goes without a good call.
 func TestEveryReadingRowAnswers(t *testing.T) {
-	for _, name := range clients() {
+	for _, name := range driver.Names() {
 		t.Run(name, func(t *testing.T) {
 			users, members := client(t, name, wire.UsersRealm), client(t, name, realm)
 			for _, call := range []struct {

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Sets up what the tests and the demo need beside Go, once: `setup.sh venv` the
-# stock Crossbar.io node and Autobahn|Python in .cache/venv, `setup.sh cc` the C
-# compiler without which Go has no race detector.
+# stock Crossbar.io node and Autobahn|Python in .cache/venv, `setup.sh js`
+# autobahn-js in .cache/js, `setup.sh cc` the C compiler without which Go has no
+# race detector.
 #
-# The environment is rebuilt when the pins, the interpreter or its place change,
+# An environment is rebuilt when the pins, the interpreter or its place change,
 # and when a build was interrupted: the stamp is written last.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 pins=$root/shared/e2e/requirements.txt
 venv=$root/.cache/venv
+js=$root/.cache/js
 
 fail() { printf '%s\n' "$@" >&2; exit 1; }
 
@@ -68,7 +70,31 @@ venv() {
   printf '%s\n' "$want" >"$venv/stamp"
 }
 
+js() {
+  case ",${CFC_WITHOUT:-}," in *,crossbar,*) return;; esac
+  if [ -n "${CFC_AUTOBAHN_JS:-}" ]; then
+    [ -d "$CFC_AUTOBAHN_JS/autobahn" ] || fail "cannot use CFC_AUTOBAHN_JS: $CFC_AUTOBAHN_JS has no autobahn"
+    return
+  fi
+  command -v node >/dev/null || install nodejs || fail "cannot set up autobahn-js: there is no Node.js" "try: sudo apt-get install nodejs npm"
+  command -v npm >/dev/null || install npm || fail "cannot set up autobahn-js: there is no npm" "try: sudo apt-get install nodejs npm"
+  mkdir -p "$root/.cache"
+  exec 9>"$js.lock"
+  flock 9
+  local want
+  want="$(cat "$root"/shared/e2e/autobahn/package*.json | sha256sum | cut -d' ' -f1) $(node --version)"
+  [ "$(cat "$js/stamp" 2>/dev/null)" = "$want" ] && return
+  echo "setting up autobahn-js in .cache/js (once, seconds)" >&2
+  rm -rf "$js"
+  mkdir "$js"
+  cp "$root"/shared/e2e/autobahn/package*.json "$js/"
+  # Nothing of it needs a compiler: what is optional is native code.
+  (cd "$js" && npm ci --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error) >"$js.log" 2>&1 ||
+    { tail -n 20 "$js.log" >&2; fail "cannot install autobahn-js: see $js.log"; }
+  printf '%s\n' "$want" >"$js/stamp"
+}
+
 case "${1:-}" in
-  cc | venv) "$1" ;;
-  *) fail "usage: setup.sh venv|cc" ;;
+  cc | venv | js) "$1" ;;
+  *) fail "usage: setup.sh venv|js|cc" ;;
 esac

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -104,28 +103,14 @@ func owner(t *testing.T) *session.Session {
 	return join(t, realm)
 }
 
-// clients are the libraries and serializers that the contract is shown with.
-func clients() []string {
-	var names []string
-	for _, s := range driver.Serializers {
-		names = append(names, "nexus/"+s, "autobahn/"+s)
-	}
-	return names
-}
-
-// client joins a realm with one of them.
+// client joins a realm with one of driver.Names.
 func client(t *testing.T, name, realm string) driver.Client {
 	t.Helper()
-	library, serializer := filepath.Split(name)
-	l := driver.Login{URL: stage.Relay.URL() + wire.UserPath, Realm: realm, KeyFile: stage.KeyFile, Serializer: serializer}
-	ctx := within(t, 30*time.Second)
-	var c driver.Client
-	var err error
-	if library == "nexus/" {
-		c, err = driver.Nexus(ctx, l)
-	} else {
-		c, err = driver.Autobahn(ctx, stage.Node.Python, "autobahn/client.py", l)
+	libraries, err := driver.Find()
+	if err != nil {
+		t.Fatal(err)
 	}
+	c, err := libraries.Join(within(t, 30*time.Second), name, driver.Login{URL: stage.Relay.URL() + wire.UserPath, Realm: realm, KeyFile: stage.KeyFile})
 	if err != nil {
 		t.Fatalf("%s joins %s: %v", name, realm, err)
 	}

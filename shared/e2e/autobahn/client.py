@@ -3,23 +3,33 @@
 One JSON object a line on standard input is a command, one a line on standard
 output an answer or an event:
 
-    {"do": "join", "url", "realm", "key" (file), "serializer", ["ticket" (file), "authid"]}
+    {"do": "join", "url", "realm", "serializer", and one of "key" (file), "ticket" (file) and "authid",
+     "secret" (file, of WAMP-CRA) and "authid", or none of them: anonymous; ["ca" (file)]}
         -> {"joined": {"realm", "authid", "authrole"}} or {"left": {"reason", "message"}}
     {"do": "call", "id", "uri", "args", "kwargs", ["timeout" (s)]}
         -> {"id", "result"} or {"id", "error": {"uri", "args", "kwargs"}}
     {"do": "subscribe", "id", "topic", ["match"]}
         -> {"id", "result": true} or {"id", "error"}, then {"event": {"topic", "args", "kwargs"}} each
+    {"do": "register", "id", "uri"}: a procedure that gives back its arguments
+        -> {"id", "result": true} or {"id", "error"}
+    {"do": "publish", "id", "topic", "args", "kwargs"}, acknowledged
+        -> {"id", "result": true} or {"id", "error"}
+
+A url is ws://, wss:// or, for rawsocket, rs://, rss://; below a Unix socket it is
+ws+unix://SOCKET:PATH and rs+unix://SOCKET.
 
 Keys and tickets come in files: an argument list is everybody's to read.
 """
 
 import asyncio
 import json
+import ssl
 import sys
+from urllib.parse import urlsplit
 
 from autobahn.asyncio.component import Component
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.types import CallOptions, SubscribeOptions
+from autobahn.wamp.types import CallOptions, CallResult, PublishOptions, SubscribeOptions
 
 
 def plain(value):
@@ -55,6 +65,8 @@ async def obey(session, command):
             if options is not None:
                 kwargs["options"] = options
             result = await session.call(command["uri"], *(command.get("args") or []), **kwargs)
+            if isinstance(result, CallResult):
+                result = result.results[0] if result.results else None
             say(id=number, result=result)
         elif command["do"] == "subscribe":
             topic = command["topic"]
@@ -64,6 +76,13 @@ async def obey(session, command):
                 say(event={"topic": (details and details.topic) or topic, "args": args, "kwargs": kwargs})
 
             await session.subscribe(on_event, topic, options=options)
+            say(id=number, result=True)
+        elif command["do"] == "register":
+            await session.register(lambda *args, **kwargs: CallResult(*args, **kwargs), command["uri"])
+            say(id=number, result=True)
+        elif command["do"] == "publish":
+            options = PublishOptions(acknowledge=True)
+            await session.publish(command["topic"], *(command.get("args") or []), options=options, **(command.get("kwargs") or {}))
             say(id=number, result=True)
         else:
             raise ValueError("unknown command " + command["do"])
@@ -86,7 +105,35 @@ def authentication(command):
 
     if command.get("ticket"):
         return {"ticket": {"authid": command["authid"], "ticket": read("ticket")}}
-    return {"cryptosign": {"privkey": read("key"), "authid": command.get("authid") or "anyone"}}
+    if command.get("secret"):
+        return {"wampcra": {"authid": command["authid"], "secret": read("secret")}}
+    if command.get("key"):
+        return {"cryptosign": {"privkey": read("key"), "authid": command.get("authid") or "anyone"}}
+    return {"anonymous": {}}
+
+
+def transport(command):
+    """The transport of a component, from the url."""
+    scheme, rest = command["url"].split("://", 1)
+    kind = "rawsocket" if scheme.startswith("rs") else "websocket"
+    settings = {"type": kind, "url": command["url"], "max_retries": 0}
+    if kind == "rawsocket":
+        settings["serializer"] = command["serializer"]
+    else:
+        settings["serializers"] = [command["serializer"]]
+        settings["options"] = {"open_handshake_timeout": 10000, "close_handshake_timeout": 1000}
+    if scheme.endswith("+unix"):
+        path, _, resource = rest.partition(":")
+        settings["endpoint"] = {"type": "unix", "path": path}
+        settings["url"] = "ws://localhost" + resource if kind == "websocket" else "rs://localhost"
+        return settings
+    address = urlsplit(command["url"])
+    endpoint = {"type": "tcp", "host": address.hostname, "port": address.port}
+    if scheme in ("wss", "rss"):
+        endpoint["tls"] = ssl.create_default_context(cafile=command.get("ca"))
+        settings["url"] = command["url"].replace("rss://", "rs://")
+    settings["endpoint"] = endpoint
+    return settings
 
 
 async def main():
@@ -94,13 +141,7 @@ async def main():
     first = await anext(lines)
     component = Component(
         realm=first.get("realm"),
-        transports=[{
-            "type": "websocket",
-            "url": first["url"],
-            "serializers": [first["serializer"]],
-            "max_retries": 0,
-            "options": {"open_handshake_timeout": 10000, "close_handshake_timeout": 1000},
-        }],
+        transports=[transport(first)],
         authentication=authentication(first),
     )
     tasks = set()

@@ -2,6 +2,8 @@ package driver
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"github.com/gammazero/nexus/v3/client"
 	"github.com/gammazero/nexus/v3/transport/serialize"
 	"github.com/gammazero/nexus/v3/wamp"
+	"github.com/gammazero/nexus/v3/wamp/crsign"
 )
 
 // nexusClient is github.com/gammazero/nexus' own client and transport.
@@ -49,30 +52,53 @@ func DialNexus(ctx context.Context, l Login) (*client.Client, error) {
 	if l.AuthID != "" {
 		conf.HelloDetails["authid"] = l.AuthID
 	}
-	if l.TicketFile != "" {
+	answer, err := l.answer(conf.HelloDetails)
+	if err != nil {
+		return nil, err
+	}
+	conf.AuthHandlers = answer
+	if l.CA != "" && (strings.HasPrefix(l.URL, "wss:") || strings.HasPrefix(l.URL, "rss:")) {
+		pem, err := os.ReadFile(l.CA)
+		if err != nil {
+			return nil, err
+		}
+		conf.TlsCfg = &tls.Config{RootCAs: x509.NewCertPool()}
+		conf.TlsCfg.RootCAs.AppendCertsFromPEM(pem)
+	}
+	return client.ConnectNet(ctx, nexusURL.Replace(l.URL), conf)
+}
+
+// nexusURL is this library's way to name a transport; WebSocket over a Unix
+// socket it does not know.
+var nexusURL = strings.NewReplacer("rs+unix://", "unix://", "rss://", "tcps://", "rs://", "tcp://")
+
+// answer is how the log-in's challenge is answered; what HELLO has to say of it
+// goes into details.
+func (l Login) answer(details wamp.Dict) (map[string]client.AuthFunc, error) {
+	switch {
+	case l.TicketFile != "":
 		ticket, err := os.ReadFile(l.TicketFile)
-		if err != nil {
-			return nil, err
-		}
-		conf.AuthHandlers = map[string]client.AuthFunc{"ticket": func(*wamp.Challenge) (string, wamp.Dict) {
+		return map[string]client.AuthFunc{"ticket": func(*wamp.Challenge) (string, wamp.Dict) {
 			return strings.TrimSpace(string(ticket)), wamp.Dict{}
-		}}
-	} else {
+		}}, err
+	case l.SecretFile != "":
+		secret, err := os.ReadFile(l.SecretFile)
+		return map[string]client.AuthFunc{"wampcra": func(c *wamp.Challenge) (string, wamp.Dict) {
+			return crsign.RespondChallenge(strings.TrimSpace(string(secret)), c, nil), wamp.Dict{}
+		}}, err
+	case l.KeyFile != "":
 		key, err := identity.Load(l.KeyFile)
-		if err != nil {
-			return nil, err
-		}
-		conf.HelloDetails["authextra"] = wamp.Dict{"pubkey": key.Public()}
-		conf.AuthHandlers = map[string]client.AuthFunc{"cryptosign": func(c *wamp.Challenge) (string, wamp.Dict) {
+		details["authextra"] = wamp.Dict{"pubkey": key.Public()}
+		return map[string]client.AuthFunc{"cryptosign": func(c *wamp.Challenge) (string, wamp.Dict) {
 			challenge, _ := wamp.AsString(c.Extra["challenge"])
 			signature, err := key.Sign(challenge, nil)
 			if err != nil {
 				return "", wamp.Dict{}
 			}
 			return signature, wamp.Dict{}
-		}}
+		}}, err
 	}
-	return client.ConnectNet(ctx, l.URL, conf)
+	return nil, nil // anonymous
 }
 
 func (n *nexusClient) Identity() Identity { return n.who }
@@ -120,4 +146,32 @@ func (n *nexusClient) Subscribe(_ context.Context, topic, match string) error {
 		return &Error{URI: err.Error()}
 	}
 	return nil
+}
+
+func (n *nexusClient) Register(_ context.Context, uri string) error {
+	err := n.c.Register(uri, func(_ context.Context, inv *wamp.Invocation) client.InvokeResult {
+		return client.InvokeResult{Args: inv.Arguments, Kwargs: inv.ArgumentsKw}
+	}, nil)
+	if err != nil {
+		return &Error{URI: err.Error()}
+	}
+	return nil
+}
+
+func (n *nexusClient) Publish(_ context.Context, topic string, args []any, kwargs map[string]any) error {
+	if err := n.c.Publish(topic, wamp.Dict{wamp.OptAcknowledge: true}, args, kwargs); err != nil {
+		return &Error{URI: err.Error()}
+	}
+	return nil
+}
+
+// Left cannot say more than that the session is over: this library keeps the
+// reason to itself.
+func (n *nexusClient) Left(ctx context.Context) (Left, error) {
+	select {
+	case <-n.c.Done():
+		return Left{}, nil
+	case <-ctx.Done():
+		return Left{}, fmt.Errorf("the session goes on: %w", context.Cause(ctx))
+	}
 }

@@ -26,7 +26,7 @@ type Node struct {
 
 // Find takes the built programs from CFC_BIN, or builds them below .cache.
 func Find(ctx context.Context) (Tools, error) {
-	root, err := findRoot()
+	root, err := Root()
 	if err != nil {
 		return Tools{}, err
 	}
@@ -51,7 +51,7 @@ func Find(ctx context.Context) (Tools, error) {
 func FindNode() (Node, error) {
 	crossbar := os.Getenv("CFC_CROSSBAR")
 	if crossbar == "" {
-		root, err := findRoot()
+		root, err := Root()
 		if err != nil {
 			return Node{}, err
 		}
@@ -82,8 +82,8 @@ func build(ctx context.Context, root, bin string) error {
 	return nil
 }
 
-// findRoot is the directory of go.mod at or above the working directory.
-func findRoot() (string, error) {
+// Root is the directory of go.mod at or above the working directory.
+func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("cannot find the source tree: %w", err)

@@ -8,14 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// autobahnClient is Autobahn|Python, run by autobahn/client.py.
-type autobahnClient struct {
+// scripted is a client in a process of its own, which a script in the directory
+// autobahn drives.
+type scripted struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	who    Identity
@@ -40,11 +43,24 @@ type answer struct {
 	Event  *Event    `json:"event"`
 }
 
-// Autobahn joins with Autobahn|Python, by an interpreter that has it and the
-// script shared/e2e/autobahn/client.py. A refused log-in is a *Left.
-func Autobahn(ctx context.Context, python, script string, l Login) (Client, error) {
-	a := &autobahnClient{cmd: exec.Command(python, "-u", script), //nolint:noctx // it lives until Close
-		events: newEvents(), stderr: &bytes.Buffer{}, waiting: map[int]chan answer{}, joined: make(chan answer, 1), done: make(chan struct{})}
+// python is Autobahn|Python.
+func (l Libraries) python(ctx context.Context, login Login) (Client, error) {
+	cmd := exec.Command(l.Python, "-u", filepath.Join(l.Scripts, "client.py")) //nolint:noctx // it lives until Close
+	return startScript(ctx, cmd, login)
+}
+
+// js is autobahn-js. It takes a CA from its environment alone.
+func (l Libraries) js(ctx context.Context, login Login) (Client, error) {
+	cmd := exec.Command(l.Node, filepath.Join(l.Scripts, "client.js")) //nolint:noctx // it lives until Close
+	cmd.Env = append(os.Environ(), "NODE_PATH="+l.Modules)
+	if login.CA != "" {
+		cmd.Env = append(cmd.Env, "NODE_EXTRA_CA_CERTS="+login.CA)
+	}
+	return startScript(ctx, cmd, login)
+}
+
+func startScript(ctx context.Context, cmd *exec.Cmd, l Login) (Client, error) {
+	a := &scripted{cmd: cmd, events: newEvents(), stderr: &bytes.Buffer{}, waiting: map[int]chan answer{}, joined: make(chan answer, 1), done: make(chan struct{})}
 	a.cmd.Stderr = a.stderr
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var err error
@@ -59,14 +75,7 @@ func Autobahn(ctx context.Context, python, script string, l Login) (Client, erro
 		return nil, fmt.Errorf("cannot start Autobahn: %w", err)
 	}
 	go a.read(stdout)
-	join := map[string]any{"do": "join", "url": l.URL, "realm": l.Realm, "key": l.KeyFile, "serializer": l.Serializer}
-	if l.TicketFile != "" {
-		join["ticket"] = l.TicketFile
-	}
-	if l.AuthID != "" {
-		join["authid"] = l.AuthID
-	}
-	if err := a.say(join); err != nil {
+	if err := a.say(l.command()); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
 	select {
@@ -83,7 +92,18 @@ func Autobahn(ctx context.Context, python, script string, l Login) (Client, erro
 	}
 }
 
-func (a *autobahnClient) read(stdout io.Reader) {
+// command is the log-in as the scripts read it.
+func (l Login) command() map[string]any {
+	join := map[string]any{"do": "join", "url": l.URL, "realm": l.Realm, "serializer": l.Serializer}
+	for name, value := range map[string]string{"key": l.KeyFile, "ticket": l.TicketFile, "secret": l.SecretFile, "authid": l.AuthID, "ca": l.CA} {
+		if value != "" {
+			join[name] = value
+		}
+	}
+	return join
+}
+
+func (a *scripted) read(stdout io.Reader) {
 	defer close(a.done)
 	lines := bufio.NewReaderSize(stdout, 64<<10)
 	for {
@@ -123,7 +143,7 @@ func (a *autobahnClient) read(stdout io.Reader) {
 	_ = a.cmd.Wait() // its exit code says nothing that the lines did not
 }
 
-func (a *autobahnClient) say(command map[string]any) error {
+func (a *scripted) say(command map[string]any) error {
 	b, err := json.Marshal(command)
 	if err != nil {
 		return fmt.Errorf("cannot tell Autobahn: %w", err)
@@ -134,7 +154,7 @@ func (a *autobahnClient) say(command map[string]any) error {
 	return nil
 }
 
-func (a *autobahnClient) ask(ctx context.Context, command map[string]any) (any, error) {
+func (a *scripted) ask(ctx context.Context, command map[string]any) (any, error) {
 	ch := make(chan answer, 1)
 	a.mu.Lock()
 	a.next++
@@ -163,10 +183,10 @@ func (a *autobahnClient) ask(ctx context.Context, command map[string]any) (any, 
 	}
 }
 
-func (a *autobahnClient) Identity() Identity { return a.who }
-func (a *autobahnClient) Events() *Events    { return a.events }
+func (a *scripted) Identity() Identity { return a.who }
+func (a *scripted) Events() *Events    { return a.events }
 
-func (a *autobahnClient) Call(ctx context.Context, uri string, args []any, kwargs map[string]any) (any, error) {
+func (a *scripted) Call(ctx context.Context, uri string, args []any, kwargs map[string]any) (any, error) {
 	command := map[string]any{"do": "call", "uri": uri, "args": args, "kwargs": kwargs}
 	if deadline, ok := ctx.Deadline(); ok {
 		command["timeout"] = time.Until(deadline).Seconds()
@@ -174,7 +194,7 @@ func (a *autobahnClient) Call(ctx context.Context, uri string, args []any, kwarg
 	return a.ask(ctx, command)
 }
 
-func (a *autobahnClient) Subscribe(ctx context.Context, topic, match string) error {
+func (a *scripted) Subscribe(ctx context.Context, topic, match string) error {
 	command := map[string]any{"do": "subscribe", "topic": topic}
 	if match != "" {
 		command["match"] = match
@@ -183,8 +203,33 @@ func (a *autobahnClient) Subscribe(ctx context.Context, topic, match string) err
 	return err
 }
 
+func (a *scripted) Register(ctx context.Context, uri string) error {
+	_, err := a.ask(ctx, map[string]any{"do": "register", "uri": uri})
+	return err
+}
+
+func (a *scripted) Publish(ctx context.Context, topic string, args []any, kwargs map[string]any) error {
+	_, err := a.ask(ctx, map[string]any{"do": "publish", "topic": topic, "args": args, "kwargs": kwargs})
+	return err
+}
+
+// Left is how the session ended, once it has.
+func (a *scripted) Left(ctx context.Context) (Left, error) {
+	select {
+	case <-a.done:
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.left == nil {
+			return Left{}, errors.New("Autobahn ended without a word: " + a.stderr.String())
+		}
+		return *a.left, nil
+	case <-ctx.Done():
+		return Left{}, fmt.Errorf("the session goes on: %w", context.Cause(ctx))
+	}
+}
+
 // Close ends the session and its process.
-func (a *autobahnClient) Close() error {
+func (a *scripted) Close() error {
 	_ = a.stdin.Close() // the script leaves when its commands end
 	t := time.NewTimer(5 * time.Second)
 	defer t.Stop()
