@@ -1,9 +1,7 @@
 package crossbar
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,10 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
-	"fabric.center/cfc/shared/durable"
+	"fabric.center/cfc/agent/crossbar/nodeconfig"
 	"fabric.center/cfc/shared/wire"
-	"github.com/goccy/go-yaml"
 )
 
 // Dir is a node directory: config.json or config.yaml, key.priv and key.pub.
@@ -26,12 +24,14 @@ type Dir struct {
 	// Uplink is where the agent listens for the node.
 	Uplink net.Addr
 	// WriteConfig allows to write config.json where there is no configuration,
-	// and to set controller.fabric in one that leads elsewhere; the old one is
-	// kept beside it. Without it a configuration that does not fit is refused.
+	// and to set controller.fabric in one that leads elsewhere; package
+	// nodeconfig can undo it. Without it a configuration that does not fit is
+	// refused.
 	WriteConfig bool
 }
 
-var configNames = []string{"config.json", "config.yaml"}
+// checkTimeout is how long the node may look at a configuration.
+const checkTimeout = time.Minute
 
 // Prepare makes the directory fit: configuration with the uplink, keys. The
 // result is the node's public key in hex.
@@ -46,8 +46,8 @@ func (d Dir) Prepare(ctx context.Context) (pubkey string, err error) {
 		}
 	}
 	// It would win over the configuration, and lead the node elsewhere.
-	if _, err := os.Stat(filepath.Join(d.Path, "key.activate")); err == nil {
-		return "", fmt.Errorf("cannot use node directory %s: key.activate in it names another master; remove it", d.Path)
+	if _, err := os.Stat(filepath.Join(d.Path, nodeconfig.Activation)); err == nil {
+		return "", fmt.Errorf("cannot use node directory %s: key.activate in it names another master; cfc-agent adopt --replace puts it aside", d.Path)
 	}
 	if err := d.prepareConfig(tcp); err != nil {
 		return "", err
@@ -88,121 +88,50 @@ func (d Dir) makeKeys(ctx context.Context) error {
 	return nil
 }
 
-// setUplink sets controller.fabric. Of the transport only the url is really
-// used, but the node's check of its configuration wants the endpoint too.
-func setUplink(config map[string]any, a *net.TCPAddr) {
-	fabric := within(within(config, "controller"), "fabric")
-	fabric["transport"] = map[string]any{
-		"type": "rawsocket", "url": "rs://" + a.String(), "serializer": "cbor",
-		"endpoint": map[string]any{"type": "tcp", "host": a.IP.String(), "port": a.Port},
-	}
-	if _, given := fabric["heartbeat"]; !given {
-		fabric["heartbeat"] = map[string]any{
-			"startup_delay": 5, "heartbeat_period": 10, "include_system_stats": true,
-			"send_workers_heartbeats": true, "aggregate_workers_heartbeats": true,
-		}
-	}
-}
-
-// within is the dict under a key, made where there is none.
-func within(d map[string]any, key string) map[string]any {
-	in, ok := d[key].(map[string]any)
-	if !ok {
-		in = map[string]any{}
-		d[key] = in
-	}
-	return in
-}
-
 func (d Dir) prepareConfig(a *net.TCPAddr) error {
-	path, config, err := d.readConfig()
+	f, err := nodeconfig.Read(d.Path)
 	if err != nil {
 		return err
 	}
-	if uplinkOf(config) == "rs://"+a.String() {
+	if nodeconfig.Uplink(f.Config) == nodeconfig.URL(a) {
 		return nil
 	}
 	if !d.WriteConfig {
-		return fmt.Errorf("cannot use node directory %s: the uplink of its configuration is %q, expected controller.fabric.transport.url rs://%s (type rawsocket)", d.Path, uplinkOf(config), a)
+		return fmt.Errorf("cannot use node directory %s: the uplink of its configuration is %q, expected controller.fabric.transport.url %s (type rawsocket); cfc-agent adopt sets it",
+			d.Path, nodeconfig.Uplink(f.Config), nodeconfig.URL(a))
 	}
-	switch {
-	case config == nil:
-		path = filepath.Join(d.Path, configNames[0])
-		config = map[string]any{"version": 2, "workers": []any{}, "controller": map[string]any{
-			"enable_docker": false,
-			// The end of a worker must not be the end of the node.
-			"options": map[string]any{"shutdown": []string{"shutdown_on_shutdown_requested"}},
-		}}
-	case filepath.Ext(path) != ".json":
-		return fmt.Errorf("cannot set the uplink in %s without losing its comments: set controller.fabric.transport there, or convert it to JSON", path)
-	default:
-		if err := keepOld(path); err != nil {
-			return err
-		}
-	}
-	setUplink(config, a)
-	b, err := json.MarshalIndent(config, "", "    ")
+	change, err := nodeconfig.Plan(d.Path, a)
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(path, append(b, '\n'), 0o600)
+	return nodeconfig.Apply(d.Path, change)
 }
 
-// keepOld copies a configuration that is about to be changed, once.
-func keepOld(path string) error {
-	old := path + ".before-cfc"
-	if _, err := os.Stat(old); err == nil {
+// Check has the node's own check read a configuration, which need not be in
+// the directory, and passes on what it says.
+func (d Dir) Check(ctx context.Context, name string, text []byte) error {
+	dir, err := os.MkdirTemp("", "cfc-check")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	c := exec.CommandContext(ctx, d.Executable, "edge", "check", "--cbdir", dir, "--config", name)
+	c.Env = nodeEnv(os.Environ())
+	out, err := c.CombinedOutput()
+	if err == nil {
 		return nil
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
+	for line := range strings.Lines(string(out)) {
+		if text, ok := strings.CutPrefix(plain(strings.TrimSpace(line)), "Error: "); ok {
+			return fmt.Errorf("cannot use the configuration: %s edge check says: %s", d.Executable, text)
+		}
 	}
-	return durable.WriteFile(old, b, 0o600)
-}
-
-// readConfig reads the node's configuration, the one that the node itself
-// would take; nil where there is none.
-func (d Dir) readConfig() (path string, config map[string]any, err error) {
-	for _, name := range configNames {
-		path = filepath.Join(d.Path, name)
-		b, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return path, nil, fmt.Errorf("cannot read the node's configuration: %w", err)
-		}
-		if filepath.Ext(name) == ".json" {
-			dec := json.NewDecoder(bytes.NewReader(b))
-			dec.UseNumber() // numbers are written back as they were
-			err = dec.Decode(&config)
-		} else {
-			err = yaml.Unmarshal(b, &config)
-		}
-		if err != nil {
-			return path, nil, fmt.Errorf("cannot use the node's configuration %s: %w", path, err)
-		}
-		if config == nil {
-			return path, nil, fmt.Errorf("cannot use the node's configuration %s: it is empty", path)
-		}
-		return path, config, nil
-	}
-	return "", nil, nil
-}
-
-func uplinkOf(config map[string]any) string {
-	var v any = config
-	for _, key := range []string{"controller", "fabric", "transport"} {
-		m, _ := v.(map[string]any)
-		v = m[key]
-	}
-	transport, _ := v.(map[string]any)
-	if transport["type"] != "rawsocket" {
-		return ""
-	}
-	url, _ := transport["url"].(string)
-	return strings.TrimSuffix(url, "/")
+	return fmt.Errorf("cannot check the configuration with %s edge check: %w", d.Executable, err)
 }
 
 // nodeEnv is the environment of the node: the agent's, without what is the

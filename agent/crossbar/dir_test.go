@@ -2,7 +2,6 @@ package crossbar
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"net"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"fabric.center/cfc/agent/crossbar/nodeconfig"
 )
 
 var uplink = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4711}
@@ -31,9 +32,9 @@ func TestPrepareMakesADirectory(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
 	}
-	_, config, err := d.readConfig()
-	if err != nil || uplinkOf(config) != "rs://127.0.0.1:4711" {
-		t.Errorf("its uplink is %q, %v", uplinkOf(config), err)
+	f, err := nodeconfig.Read(d.Path)
+	if err != nil || nodeconfig.Uplink(f.Config) != "rs://127.0.0.1:4711" {
+		t.Errorf("its uplink is %q, %v", nodeconfig.Uplink(f.Config), err)
 	}
 }
 
@@ -57,15 +58,34 @@ func TestPrepareSetsTheUplinkAndNothingElse(t *testing.T) {
 	if err != nil || !strings.Contains(string(b), `"n": 12345678901234567890`) || !strings.Contains(string(b), `"id": "mine"`) || !strings.Contains(string(b), `"startup_delay": 77`) || strings.Contains(string(b), "elsewhere") {
 		t.Errorf("it has become %s, %v", b, err)
 	}
-	if kept, err := os.ReadFile(path + ".before-cfc"); err != nil || string(kept) != old {
-		t.Errorf("of the old one is kept %s, %v", kept, err)
-	}
 	d.Uplink = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4712}
 	if _, err := d.Prepare(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := os.ReadFile(path + ".before-cfc"); err != nil || string(kept) != old {
-		t.Errorf("the first one is lost: %s, %v", kept, err)
+	r, err := nodeconfig.ReadRecord(dir)
+	if err != nil || r == nil {
+		t.Fatalf("what was changed: %v, %v", r, err)
+	}
+	if err := r.Undo(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != old {
+		t.Errorf("the first one is lost: %s, %v", b, err)
+	}
+}
+
+func TestCheckPassesOnWhatTheNodeSays(t *testing.T) {
+	dir, exe := nodeDir(t)
+	d := Dir{Path: dir, Executable: exe}
+	if err := d.Check(context.Background(), "config.json", []byte("{}")); err != nil {
+		t.Errorf("a good one: %v", err)
+	}
+	if err := d.Check(context.Background(), "config.yaml", []byte("bad: secret")); err == nil || !strings.HasSuffix(err.Error(), "edge check says: unknown attribute") {
+		t.Errorf("a bad one: %v", err)
+	}
+	d.Executable = filepath.Join(dir, "nothing")
+	if err := d.Check(context.Background(), "config.yaml", nil); err == nil || !strings.Contains(err.Error(), "nothing") {
+		t.Errorf("without the command: %v", err)
 	}
 }
 
@@ -84,7 +104,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"an activation for another master": {yes("key.activate", "x"), "key.activate"},
 		"a configuration that is no JSON":  {yes("config.json", "{"), "config.json"},
 		"a configuration of null":          {yes("config.json", "null"), "empty"},
-		"a YAML file that leads elsewhere": {yes("config.yaml", "version: 2\n# mine\n"), "comments"},
+		"a controller that is none":        {yes("config.yaml", "controller: x\n"), "by hand"},
 		"a YAML file that is none":         {yes("config.yaml", "a: b: c"), "config.yaml"},
 		"a public key that is none":        {yes("key.pub", "public-key-ed25519: xyz"), "key.pub"},
 		"keys that cannot be made":         {yes("nokeys", ""), "no entropy"},
@@ -122,24 +142,6 @@ func TestYAMLThatFitsIsTaken(t *testing.T) {
 	key, err := Dir{Path: dir, Executable: exe, Uplink: uplink}.Prepare(context.Background())
 	if err != nil || key != thatKey {
 		t.Errorf("key %s, %v", key, err)
-	}
-}
-
-func TestUplinkOf(t *testing.T) {
-	for text, want := range map[string]string{
-		`{}`:                               "",
-		`{"controller": 3}`:                "",
-		`{"controller": {"fabric": null}}`: "",
-		`{"controller": {"fabric": {"transport": {"type": "websocket", "url": "ws://x"}}}}`:    "",
-		`{"controller": {"fabric": {"transport": {"type": "rawsocket", "url": "rs://x:1/"}}}}`: "rs://x:1",
-	} {
-		var config map[string]any
-		if err := json.Unmarshal([]byte(text), &config); err != nil {
-			t.Fatal(err)
-		}
-		if got := uplinkOf(config); got != want {
-			t.Errorf("%s leads to %q", text, got)
-		}
 	}
 }
 

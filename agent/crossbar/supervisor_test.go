@@ -25,6 +25,9 @@ keys)
 	[ -f "$dir/nokeys" ] && { echo "some noise"; echo "no entropy"; exit 1; }
 	printf 'title\n\npublic-key-ed25519: %064d\n' 7 >"$dir/key.pub"
 	exit ;;
+check)
+	grep -q bad "$dir/$6" || exit 0
+	echo "Checking local node configuration file: $dir/$6"; echo "Error: unknown attribute"; echo; echo "secret"; exit 1 ;;
 esac
 echo "started with $*"
 [ -f "$dir/crash" ] && exit 3

@@ -10,7 +10,23 @@ import (
 )
 
 // WriteFile replaces path with data. The mode is exact, whatever the umask.
-func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
+func WriteFile(path string, data []byte, mode os.FileMode) error {
+	return replace(path, func(f *os.File) error { return fill(f, data, mode) })
+}
+
+// WriteFileAs does it for a file that belongs to somebody else: it is theirs
+// before it has its name.
+func WriteFileAs(path string, data []byte, mode os.FileMode, uid, gid int) error {
+	return replace(path, func(f *os.File) error {
+		if err := f.Chown(uid, gid); err != nil {
+			f.Close()
+			return err
+		}
+		return fill(f, data, mode)
+	})
+}
+
+func replace(path string, fill func(*os.File) error) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -22,7 +38,7 @@ func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
 			err = fmt.Errorf("cannot write %s: %w", path, err)
 		}
 	}()
-	if err = fill(f, data, mode); err != nil {
+	if err = fill(f); err != nil {
 		return err
 	}
 	if err = os.Rename(f.Name(), path); err != nil {

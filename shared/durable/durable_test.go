@@ -92,8 +92,8 @@ func TestWriteFileThatFailsLeavesTheOld(t *testing.T) {
 		if err := WriteFile(path, []byte("old"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		limitFileSize(t, 64<<10) // the log of the test binary itself stays below
-		failsWith(t, WriteFile(path, make([]byte, 1<<20), 0o600), path)
+		limitFileSize(t, 8<<20) // the log of the test binary itself stays below
+		failsWith(t, WriteFile(path, make([]byte, 16<<20), 0o600), path)
 		if b, err := os.ReadFile(path); err != nil || string(b) != "old" {
 			t.Errorf("%d bytes, %v", len(b), err)
 		}
@@ -161,4 +161,27 @@ func TestPrivateDir(t *testing.T) {
 			t.Errorf("%s: got %v", p, err)
 		}
 	}
+}
+
+func TestWriteFileAsKeepsTheOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	uid, gid := os.Getuid(), os.Getgid()
+	if uid == 0 { // who may give files away shows that it does
+		uid, gid = 4711, 4712
+	}
+	if err := WriteFileAs(path, []byte("new"), 0o640, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	if b, err := os.ReadFile(path); err != nil || string(b) != "new" || info.Mode().Perm() != 0o640 || int(owner.Uid) != uid || int(owner.Gid) != gid {
+		t.Errorf("%q of %d:%d, mode %v, %v", b, owner.Uid, owner.Gid, info.Mode(), err)
+	}
+	onlyFile(t, path)
 }
