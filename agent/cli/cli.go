@@ -1,5 +1,5 @@
-// Package cli is the agent's command line: run, pair, unpair, status, key,
-// check-config and version.
+// Package cli is the agent's command line: run, pair, unpair, adopt, status,
+// key, check-config and version.
 //
 // The commands talk with the running agent over its control socket and, where
 // none runs, work on its directory themselves. A token never stands on a
@@ -21,6 +21,7 @@ import (
 	"strings"
 	"syscall"
 
+	"fabric.center/cfc/agent/crossbar/adopt"
 	"fabric.center/cfc/agent/daemon"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/config"
@@ -39,6 +40,8 @@ type App struct {
 	In       *os.File
 	Out, Err io.Writer
 	Environ  []string
+	// Units is where adopt looks for the unit that starts a node.
+	Units adopt.Units
 }
 
 // Main runs one command line and gives its exit code.
@@ -102,7 +105,7 @@ func (a *App) command() *cobra.Command {
 			}
 			return fmt.Errorf("no such command: %s (see: cfc-agent --help)", args[0])
 		}}
-	root.AddCommand(a.run(), a.pair(), a.unpair(), a.status(), a.key(), a.checkConfig(), a.printVersion())
+	root.AddCommand(a.run(), a.pair(), a.unpair(), a.adopt(), a.status(), a.key(), a.checkConfig(), a.printVersion())
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"fabric.center/cfc/agent/crossbar/adopt"
 	"fabric.center/cfc/agent/uplink/relaytest"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
@@ -91,7 +92,7 @@ func (h *host) runContext(ctx context.Context, args ...string) (code int, out, e
 		in = r
 	}
 	var stdout, stderr syncBuffer
-	a := App{Version: "1.2.3", In: in, Out: &stdout, Err: &stderr, Environ: append(h.environ, "CFC_AGENT_CONFIG="+h.path("agent.yaml"))}
+	a := App{Version: "1.2.3", In: in, Out: &stdout, Err: &stderr, Environ: append(h.environ, "CFC_AGENT_CONFIG="+h.path("agent.yaml")), Units: adopt.Units{h.path("units")}}
 	code = a.Main(ctx, args)
 	return code, stdout.String(), stderr.String()
 }

@@ -28,6 +28,9 @@ type AgentStatus struct {
 	Boot     string `json:"boot"`
 	Data     string `json:"data"`
 	Listen   string `json:"node_listen"` // where the node dials in
+	// Dir is the node's directory, empty where the agent knows its key only.
+	Dir       string `json:"cbdir"`
+	Supervise bool   `json:"supervise"` // the agent starts the node
 }
 
 // PolicyStatus is the host's own policy.

@@ -36,9 +36,9 @@ const checkTimeout = time.Minute
 // Prepare makes the directory fit: configuration with the uplink, keys. The
 // result is the node's public key in hex.
 func (d Dir) Prepare(ctx context.Context) (pubkey string, err error) {
-	tcp, ok := d.Uplink.(*net.TCPAddr)
-	if !ok || tcp.IP.To4() == nil {
-		return "", fmt.Errorf("cannot use node directory %s: a stock node dials TCP over IPv4 only, the agent listens on %s", d.Path, d.Uplink)
+	tcp, err := d.Address()
+	if err != nil {
+		return "", fmt.Errorf("cannot use node directory %s: %w", d.Path, err)
 	}
 	if d.WriteConfig {
 		if err := os.MkdirAll(d.Path, 0o700); err != nil {
@@ -59,6 +59,15 @@ func (d Dir) Prepare(ctx context.Context) (pubkey string, err error) {
 		}
 	}
 	return pubkey, err
+}
+
+// Address is the uplink as one that a stock node can dial.
+func (d Dir) Address() (*net.TCPAddr, error) {
+	tcp, ok := d.Uplink.(*net.TCPAddr)
+	if !ok || tcp.IP.To4() == nil {
+		return nil, fmt.Errorf("a stock node dials TCP over IPv4 only, the agent listens on %s", d.Uplink)
+	}
+	return tcp, nil
 }
 
 // Pubkey reads the node's public key; fs.ErrNotExist before the first start.

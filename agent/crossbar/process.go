@@ -123,24 +123,33 @@ func (s *Supervisor) find(ctx context.Context) *running {
 			return &running{Process: r.Process, adopted: true, since: r.Process.Started}
 		}
 	}
-	path := filepath.Join(s.cfg.Dir, pidFile)
+	if p, found := Running(ctx, s.cfg.Dir); found {
+		return &running{Process: p, adopted: true, since: p.Started}
+	}
+	return nil
+}
+
+// Running is the node that runs in the directory, however it was started, by
+// the pid file that it has left.
+func Running(ctx context.Context, dir string) (host.Process, bool) {
+	path := filepath.Join(dir, pidFile)
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil
+		return host.Process{}, false
 	}
 	var content struct {
 		PID int `json:"pid"`
 	}
 	info, err := os.Stat(path)
 	if err != nil || json.Unmarshal(b, &content) != nil {
-		return nil
+		return host.Process{}, false
 	}
 	p, err := host.Find(ctx, content.PID)
 	// A process that started after the file was written is another one.
 	if err != nil || p.Started.After(info.ModTime().Add(2*time.Second)) || !isNode(ctx, p) {
-		return nil
+		return host.Process{}, false
 	}
-	return &running{Process: p, adopted: true, since: p.Started}
+	return p, true
 }
 
 // isNode reports whether the process looks like a Crossbar.io controller.

@@ -16,7 +16,8 @@ import (
 func (d *Daemon) Status() control.Status {
 	s := control.Status{
 		Agent: control.AgentStatus{Version: d.cfg.Version, Protocol: wire.Protocol, PID: os.Getpid(), Started: wire.Time(d.started),
-			Boot: d.uplink.Boot(), Data: d.dir.Path(), Listen: d.node.ln.Addr().String()},
+			Boot: d.uplink.Boot(), Data: d.dir.Path(), Listen: d.node.ln.Addr().String(),
+			Dir: d.cfg.Node.Dir, Supervise: d.cfg.Node.Supervise},
 		Uplink: d.uplink.Status(), Node: d.node.Attached(), Process: d.node.process(),
 		Policy: control.PolicyStatus{Path: d.policy.Path()}, Faults: []string{},
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -78,6 +79,59 @@ func (p Process) Cmdline(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return h.CmdlineSliceWithContext(ctx)
+}
+
+// Children are its living child processes.
+func (p Process) Children(ctx context.Context) ([]Process, error) {
+	pids, err := process.PidsWithContext(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list processes: %w", err)
+	}
+	var children []Process
+	for _, pid := range pids {
+		h, err := process.NewProcessWithContext(ctx, pid)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		if parent, err := h.PpidWithContext(ctx); err != nil || int(parent) != p.PID {
+			continue
+		}
+		if child, err := Find(ctx, int(pid)); err == nil {
+			children = append(children, child)
+		}
+	}
+	return children, nil
+}
+
+// Service is the systemd service that the process belongs to, empty where it
+// is none's.
+func (p Process) Service() string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.PID))
+	if err != nil {
+		return ""
+	}
+	return serviceOf(string(b))
+}
+
+// serviceOf finds it in the text of a process' cgroup file. A service is the
+// innermost one: that of a person's own manager is below user@….service.
+func serviceOf(cgroups string) string {
+	for line := range strings.Lines(cgroups) {
+		hierarchy := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(hierarchy) != 3 || hierarchy[1] != "" && hierarchy[1] != "name=systemd" {
+			continue
+		}
+		parts := strings.Split(hierarchy[2], "/")
+		for i := len(parts) - 1; i >= 0; i-- {
+			switch {
+			case strings.HasSuffix(parts[i], ".service"):
+				return parts[i]
+			case strings.HasSuffix(parts[i], ".scope"), strings.HasSuffix(parts[i], ".slice"):
+				return "" // a log-in, a container, nothing of that kind
+			}
+		}
+	}
+	return ""
 }
 
 // ChildOf reports whether it descends from ancestor.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -84,6 +85,50 @@ func TestNoSuchPid(t *testing.T) {
 	for _, pid := range []int{0, -1, 1 << 30} {
 		if _, err := Find(context.Background(), pid); !errors.Is(err, ErrNoProcess) {
 			t.Errorf("pid %d gives %v", pid, err)
+		}
+	}
+}
+
+func TestChildren(t *testing.T) {
+	self, err := Find(t.Context(), os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := sleeper(t)
+	has := func() bool {
+		list, err := self.Children(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(list, func(p Process) bool { return p.PID == child.Process.Pid })
+	}
+	if !has() {
+		t.Error("the child is not found")
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait()
+	if has() {
+		t.Error("it is found when it is gone")
+	}
+}
+
+func TestServiceOf(t *testing.T) {
+	for cgroups, want := range map[string]string{
+		"0::/system.slice/crossbar.service\n":                                            "crossbar.service",
+		"0::/system.slice/system-crossbar.slice/crossbar@n1.service\n":                   "crossbar@n1.service",
+		"0::/system.slice/crossbar.service/supervised\n":                                 "crossbar.service",
+		"4:memory:/x.service\n1:name=systemd:/system.slice/crossbar.service\n0::/\n":     "crossbar.service",
+		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/node.service\n":      "node.service",
+		"0::/user.slice/user-1000.slice/session-3.scope\n":                               "",
+		"0::/system.slice/docker-0123.scope\n":                                           "",
+		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-xterm-1.scope\n": "",
+		"0::/\n": "",
+		"":       "",
+	} {
+		if got := serviceOf(cgroups); got != want {
+			t.Errorf("%q is of %q, want %q", cgroups, got, want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"fabric.center/cfc/agent/cli"
+	"fabric.center/cfc/agent/crossbar/adopt"
 )
 
 // version is set by the linker.
@@ -19,6 +20,6 @@ func main() {
 	// The first signal asks for an orderly stop; from then on a second one has
 	// its usual effect and ends the process at once.
 	context.AfterFunc(ctx, stop)
-	app := cli.App{Version: version, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()}
+	app := cli.App{Version: version, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Units: adopt.SystemUnits}
 	os.Exit(app.Main(ctx, os.Args[1:]))
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"syscall"
 
 	"fabric.center/cfc/shared/durable"
@@ -52,6 +53,9 @@ func Backup(dir string) string { return filepath.Join(dir, keptDir) }
 // ReadRecord is what has been changed in the directory, nil if nothing.
 func ReadRecord(dir string) (*Record, error) {
 	path := filepath.Join(Backup(dir), recordName)
+	if err := notALink(Backup(dir)); err != nil {
+		return nil, err
+	}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -97,6 +101,23 @@ func (r *Record) find(name string) *kept {
 		}
 	}
 	return nil
+}
+
+// Made reports whether the uplink that the file has now is one that the record's
+// change has put there.
+func (r *Record) Made(f File) bool {
+	k := r.find(f.Name)
+	if k == nil || k.after == nil {
+		return false
+	}
+	after, err := decode(f.Name, k.after)
+	return err == nil && reflect.DeepEqual(Transport(after), Transport(f.Config))
+}
+
+// Removes reports whether the record's change is to remove this very file.
+func (r *Record) Removes(name string, text []byte) bool {
+	k := r.find(name)
+	return k != nil && k.Removed && bytes.Equal(k.before, text)
 }
 
 // Plan is the change that gives the directory's configuration its uplink to a,
@@ -178,6 +199,9 @@ func Apply(dir string, changes []Change) error {
 // it for this process.
 func openBackup(dir string) (unlock func(), err error) {
 	path := Backup(dir)
+	if err := notALink(path); err != nil {
+		return nil, err
+	}
 	if err := durable.PrivateDir(path); err != nil {
 		return nil, err
 	}
@@ -207,7 +231,16 @@ func own(path string, like fs.FileInfo) error {
 	if u, g := owner(now); u == uid && g == gid {
 		return nil
 	}
-	return os.Chown(path, uid, gid)
+	return os.Lchown(path, uid, gid)
+}
+
+// notALink keeps whoever owns the node directory from leading the one who
+// changes it, root perhaps, to somebody else's files.
+func notALink(path string) error {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("cannot use %s: it is a link", path)
+	}
+	return nil
 }
 
 // heir is whom something new in a directory belongs to: its owner, where files
@@ -282,10 +315,43 @@ func (k kept) write(dir string, content []byte) error {
 	if content == nil {
 		return durable.Remove(path)
 	}
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
+	target, err := Target(dir, k.Name)
+	if err != nil {
+		return err
 	}
-	return durable.WriteFileAs(path, content, k.Mode, k.UID, k.GID)
+	return durable.WriteFileAs(target, content, k.Mode.Perm(), k.UID, k.GID)
+}
+
+// Target is the file itself, where a link leads to it. A file elsewhere has to
+// be the node's owner's: the link may be the work of somebody who could not
+// write there.
+func Target(dir, name string) (string, error) {
+	path := filepath.Join(dir, name)
+	target, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(target)
+	if err != nil {
+		return "", err
+	}
+	home, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", err
+	}
+	at, err := os.Stat(home)
+	if err != nil {
+		return "", err
+	}
+	theirs, _ := owner(info)
+	nodes, _ := owner(at)
+	if filepath.Dir(target) != home && theirs != nodes {
+		return "", fmt.Errorf("cannot change %s, to which %s leads: it does not belong to the owner of the node directory", target, path)
+	}
+	return target, nil
 }
 
 // ErrEdited is why a change cannot be taken back.
@@ -306,7 +372,9 @@ func (r *Record) Undone() (changes []Change, err error) {
 		if !same(now, k.before) && !same(now, k.after) {
 			if c.After, e = takeOut(k, now); e != nil {
 				c.After = k.before
-				err = errors.Join(err, fmt.Errorf("%s: %w", filepath.Join(r.dir, k.Name), e))
+				if err == nil { // one is enough to refuse
+					err = fmt.Errorf("%s: %w", filepath.Join(r.dir, k.Name), e)
+				}
 			}
 		}
 		changes = append(changes, c)

@@ -344,6 +344,30 @@ func TestRecordRefuses(t *testing.T) {
 	}
 }
 
+// Whoever owns the directory cannot have others changed by who adopts it.
+func TestLinksLeadNowhereElse(t *testing.T) {
+	n, elsewhere := newNode(t, map[string]string{"config.json": jsonText}), newNode(t, map[string]string{"config.json": jsonText})
+	if err := os.Symlink(elsewhere.dir, Backup(n.dir)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadRecord(n.dir); err == nil || !strings.Contains(err.Error(), "link") {
+		t.Errorf("a backup that is a link: %v", err)
+	}
+	if _, err := openBackup(n.dir); err == nil {
+		t.Error("it is used all the same")
+	}
+	if os.Getuid() != 0 {
+		return // who cannot give files away cannot be misused to
+	}
+	n = newNode(t, nil)
+	if err := errors.Join(os.Chown(n.dir, 4711, 4711), os.Symlink(elsewhere.path("config.json"), n.path("config.json"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := Apply(n.dir, n.changes()); err == nil || !strings.Contains(err.Error(), "belong") || elsewhere.read("config.json") != jsonText {
+		t.Errorf("a configuration of somebody else: %v", err)
+	}
+}
+
 func TestOneAtATime(t *testing.T) {
 	n := newNode(t, map[string]string{"config.json": jsonText})
 	unlock, err := openBackup(n.dir)
