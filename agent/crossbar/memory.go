@@ -219,6 +219,15 @@ func (m *memory) node(p place, public string) string {
 	return public
 }
 
+// nodes are the node's ids of objects that run.
+func (m *memory) nodes(p place, objects []ops.Object) []string {
+	ids := make([]string, len(objects))
+	for i, o := range objects {
+		ids[i] = m.node(p, o.ID)
+	}
+	return ids
+}
+
 // public is the reverse of node.
 func (m *memory) public(p place, node string) string {
 	m.mu.Lock()
@@ -229,6 +238,19 @@ func (m *memory) public(p place, node string) string {
 		}
 	}
 	return node
+}
+
+// publicNow is public for the process of the worker that was last known, and
+// whether callers know the object.
+func (m *memory) publicNow(worker, kind, node string) (id string, runs bool) {
+	m.mu.Lock()
+	l := life{}
+	if w := m.workers[worker]; w != nil {
+		l = w.life
+	}
+	m.mu.Unlock()
+	p := place{worker, l, kind}
+	return m.public(p, node), !m.hidden(p, node)
 }
 
 // hidden reports whether the node's id is none of an object that runs for

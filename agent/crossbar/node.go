@@ -57,6 +57,7 @@ type Node struct {
 	turns    []turn              // attachments and detachments not yet told
 	tails    map[string][]string // last lines of workers that are starting
 	names    map[nameKey]string
+	metas    metas
 }
 
 // turn is the node coming or going.
@@ -81,7 +82,7 @@ func New(cfg Config) *Node {
 		cfg.Poll = 2 * time.Second
 	}
 	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
-		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}}
+		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}, metas: newMetas()}
 }
 
 // later has f carried out soon, by Watch.
@@ -136,6 +137,7 @@ func (n *Node) noted(x nodelink.Notice) {
 	switch x.Kind {
 	case nodelink.Ready:
 		n.ready, n.info = true, x.Node
+		clear(n.metas.joined) // what has happened meanwhile is not known
 		n.turns = append(n.turns, turn{ready: true, info: x.Node})
 	case nodelink.Detached:
 		n.ready = false
@@ -145,6 +147,10 @@ func (n *Node) noted(x nodelink.Notice) {
 			return
 		}
 	case nodelink.Event:
+		if e, ok := readMeta(x); ok {
+			n.noteMeta(e)
+			return
+		}
 		if !n.noteEvent(x) {
 			return
 		}

@@ -2,6 +2,7 @@ package crossbar
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/identity"
+	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/goleak"
 )
 
@@ -41,6 +43,10 @@ func (s *seen) Seen(_ uint64, all, appeared []ops.Worker) {
 func (s *seen) NodeGone(reason, _ string)             { s.add("gone " + reason) }
 func (s *seen) Attached(kind, version string)         { s.add("attached " + kind + " " + version) }
 func (s *seen) Detached(kind, version, reason string) { s.add("detached " + reason) }
+
+func (s *seen) Meta(worker, realm, topic string, lost uint64, args wamp.List) {
+	s.add(fmt.Sprint("meta ", worker, " ", realm, " ", topic, " ", lost, args))
+}
 
 func (s *seen) add(line string) {
 	s.mu.Lock()

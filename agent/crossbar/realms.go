@@ -29,6 +29,9 @@ func (realms) get(ctx context.Context, s *site, id string) (catalog.Dict, error)
 }
 
 func (realms) start(ctx context.Context, s *site, id string, config map[string]any) error {
+	s.n.mu.Lock()
+	s.n.metas.empty(s.worker, id)
+	s.n.mu.Unlock()
 	if _, err := s.call(ctx, "start_router_realm", id, withMeta(config)); err != nil {
 		return badConfig(err, "realm")
 	}
@@ -116,7 +119,7 @@ func endSessions(ctx context.Context, s *site, id string, realm catalog.Dict) {
 		// One that cannot be taken only lets somebody join a moment longer.
 		_, _ = s.call(ctx, "stop_router_realm_role", id, role["id"])
 	}
-	meta := "realm." + id + ".root.wamp.session."
+	meta := metaPrefix(id) + "wamp.session."
 	if !s.n.cfg.Link.Has(ops.WorkerProcedure(s.id, meta+"list")) {
 		return
 	}

@@ -27,6 +27,7 @@ func (n *Node) Watch(ctx context.Context, changes ops.Changes) error {
 	defer stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() { n.tellMetas(ctx, changes) })
 	poll := time.NewTicker(n.cfg.Poll)
 	defer poll.Stop()
 	death := time.NewTicker(deathPoll)
@@ -148,6 +149,7 @@ func (n *Node) look(ctx context.Context, changes ops.Changes) {
 	n.finishStops(ctx, all)
 	n.memory.keepOnly(remembered, all)
 	n.keepNames(all)
+	n.forgetJoined(all)
 }
 
 func (n *Node) all(ctx context.Context) ([]ops.Worker, error) {
@@ -187,6 +189,9 @@ func (n *Node) lookInto(ctx context.Context, seen *ops.Worker) error {
 			switch kind := cfcerr.KindOf(err); {
 			case err == nil:
 				seen.Objects = append(seen.Objects, found...)
+				if k == ops.RouterRealm {
+					n.keepJoined(ctx, w, n.memory.nodes(s.place(), found))
+				}
 			case kind == cfcerr.NoSuchObject: // its parent has gone meanwhile
 			case kind == cfcerr.NoSuchProcedure, unfinished(err), kind == cfcerr.ConnectionLost:
 				return err

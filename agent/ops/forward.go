@@ -13,13 +13,9 @@ import (
 // becomes part of the procedure's name.
 func (o *Ops) forward(ctx context.Context, c catalog.Call) (any, error) {
 	procedure, args, kwargs := c.Op.Forward, c.Args, c.Kwargs
-	id, positional := workerArg(c.Op, args, kwargs)
+	id := workerArg(c.Op, args, kwargs)
 	if c.Op.Scope == catalog.Worker {
-		if positional {
-			args = args[1:]
-		} else {
-			kwargs = without(kwargs, "worker_id")
-		}
+		_, args, kwargs = take("worker_id", args, kwargs)
 		procedure = WorkerProcedure(id, procedure)
 		if !o.cfg.Link.Has(procedure) {
 			return nil, o.explainWorker(ctx, id, workerType[c.Op.Area])

@@ -9,6 +9,7 @@ import (
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
+	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/zap"
 )
 
@@ -38,6 +39,9 @@ type Changes interface {
 	Seen(mark uint64, all, appeared []Worker)
 	// NodeGone ends everything that ran; by is who asked for it, if anybody.
 	NodeGone(reason, by string)
+	// Meta is an event of a realm's meta API; lost is how many were not told
+	// before it, because they were too many.
+	Meta(worker, realm, topic string, lost uint64, args wamp.List)
 	// Attached and Detached tell of the node itself.
 	Attached(kind, version string)
 	Detached(kind, version, reason string)
@@ -58,7 +62,8 @@ const (
 // published once. An object that an operation works on belongs to it until
 // the operation ends; what is seen of it meanwhile is not believed.
 type Inventory struct {
-	cfg Config
+	cfg        Config
+	metaEvents map[string]*catalog.Event // by WAMP's names for them
 
 	mu      sync.Mutex
 	version uint64 // one up for each change by an operation
@@ -94,25 +99,31 @@ type objectEntry struct {
 }
 
 func newInventory(cfg Config) *Inventory {
-	v := &Inventory{cfg: cfg, workers: map[string]*workerEntry{}, ended: map[string]uint64{}}
+	v := &Inventory{cfg: cfg, metaEvents: metaEvents(), workers: map[string]*workerEntry{}, ended: map[string]uint64{}}
 	v.load()
 	return v
 }
 
 func (v *Inventory) publish(e *catalog.Event, details catalog.Dict, ids ...string) {
-	args := []any{""} // while it is not paired
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	v.emit(e, details, args...)
+}
+
+// emit publishes an event; args are those between the node and the details.
+func (v *Inventory) emit(e *catalog.Event, details catalog.Dict, args ...any) {
+	node := "" // while it is not paired
 	if v.cfg.NodeID != nil {
-		args[0] = v.cfg.NodeID()
+		node = v.cfg.NodeID()
 	}
-	for _, id := range ids {
-		args = append(args, id)
-	}
-	v.cfg.Publish(e, append(args, map[string]any(details))...)
+	v.cfg.Publish(e, slices.Concat([]any{node}, args, []any{map[string]any(details)})...)
 }
 
 // details drops what is empty, so that a reader can test for presence.
 func details(pairs catalog.Dict) catalog.Dict {
-	maps.DeleteFunc(pairs, func(_ string, x any) bool { return x == nil || x == "" || x == 0 })
+	maps.DeleteFunc(pairs, func(_ string, x any) bool { return x == nil || x == "" || x == 0 || x == uint64(0) })
 	return pairs
 }
 

@@ -66,7 +66,7 @@ func (r Ref) ids() []string {
 // NoSuch is the error of an object that is not there.
 func (r Ref) NoSuch() *cfcerr.Error {
 	e := cfcerr.New(cfcerr.NoSuchObject, "cannot find %s %s: %s has no such %s", r.Kind.Noun, r.ID, r.where(), r.Kind.Noun)
-	return r.inDetail(e)
+	return r.InDetail(e)
 }
 
 func (r Ref) where() string {
@@ -76,8 +76,8 @@ func (r Ref) where() string {
 	return r.Kind.Parent.Noun + " " + r.Parent + " of worker " + r.Worker
 }
 
-// inDetail adds to an error which object it is about.
-func (r Ref) inDetail(e *cfcerr.Error) *cfcerr.Error {
+// InDetail adds to an error which object it is about.
+func (r Ref) InDetail(e *cfcerr.Error) *cfcerr.Error {
 	e = e.With("worker_id", r.Worker)
 	if r.Kind.Parent != nil {
 		e = e.With(r.Kind.Parent.argument(), r.Parent)

@@ -40,6 +40,9 @@ type Node interface {
 	Start(ctx context.Context, by string, r Ref, config map[string]any) (catalog.Dict, error)
 	// Stop stops it; its id may be used again.
 	Stop(ctx context.Context, by string, r Ref, options StopOptions) (catalog.Dict, error)
+	// Meta calls a procedure of a realm's meta API by WAMP's name;
+	// not_supported where the node does not let anybody look into the realm.
+	Meta(ctx context.Context, realm Ref, procedure string, args wamp.List, kwargs wamp.Dict) (any, error)
 	// Watch tells changes what goes on at the node until ctx ends.
 	Watch(ctx context.Context, changes Changes) error
 }

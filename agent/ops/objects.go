@@ -146,7 +146,7 @@ func (o *Ops) free(ctx context.Context, r Ref, name string) error {
 			}
 		}
 		e := cfcerr.New(cfcerr.AlreadyRunning, "cannot start %s %s: %s has one with this %s", r.Kind.Noun, r.ID, r.where(), what)
-		return x.ref(r.Worker).inDetail(e).With("name", x.Name)
+		return x.ref(r.Worker).InDetail(e).With("name", x.Name)
 	}
 	return nil
 }

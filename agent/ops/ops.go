@@ -68,6 +68,7 @@ func New(cfg Config) (*Ops, error) {
 	o.inv = newInventory(o.cfg)
 	o.bindNode()
 	o.bindRouter()
+	o.bindMeta()
 	for _, op := range catalog.All() {
 		if op.Realm != catalog.Remote || op.Forward == "" {
 			continue
@@ -157,25 +158,22 @@ func (o *Ops) carryOut(ctx context.Context, op *catalog.Op, caller catalog.Calle
 
 // lane names what a mutation changes: its worker, or the node.
 func lane(op *catalog.Op, args wamp.List, kwargs wamp.Dict) string {
-	if id, _ := workerArg(op, args, kwargs); id != "" {
+	if id := workerArg(op, args, kwargs); id != "" {
 		return "worker " + id
 	}
 	return op.Key()
 }
 
 // workerArg is the row's argument worker_id, empty where there is none.
-func workerArg(op *catalog.Op, args wamp.List, kwargs wamp.Dict) (id string, positional bool) {
+func workerArg(op *catalog.Op, args wamp.List, kwargs wamp.Dict) string {
 	for _, a := range op.Args() {
-		if a.Name != "worker_id" {
-			continue
-		}
-		if a.Pos >= 0 && a.Pos < len(args) {
-			id, _ = args[a.Pos].(string)
-			return id, true
+		if a.Name == "worker_id" && a.Pos >= 0 && a.Pos < len(args) {
+			id, _ := args[a.Pos].(string)
+			return id
 		}
 	}
-	id, _ = kwargs["worker_id"].(string)
-	return id, false
+	id, _ := kwargs["worker_id"].(string)
+	return id
 }
 
 // sentence makes the node's texts read "cannot X: why", and names the worker

@@ -226,8 +226,9 @@ func (p *Policy) Path() string { return p.path }
 func (p *Policy) Allow(op *catalog.Op, _ catalog.Caller, args wamp.List, kwargs wamp.Dict) error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	area, said := p.rules.Areas[op.Area]
-	if !said && op.Area == "docker" {
+	group, _ := op.Group()
+	area, said := p.rules.Areas[group]
+	if !said && group == "docker" {
 		area = Off
 	}
 	switch {
@@ -238,9 +239,9 @@ func (p *Policy) Allow(op *catalog.Op, _ catalog.Caller, args wamp.List, kwargs 
 	case p.rules.ReadOnly && op.Mutates():
 		return refusal(op, "read_only", "the host's policy allows reading alone")
 	case area == Off:
-		return refusal(op, "areas."+op.Area, "the host's policy has this area off")
+		return refusal(op, "areas."+group, "the host's policy has this area off")
 	case area == ReadOnly && op.Mutates():
-		return refusal(op, "areas."+op.Area, "the host's policy allows reading alone in this area")
+		return refusal(op, "areas."+group, "the host's policy allows reading alone in this area")
 	case p.denied[op]:
 		return refusal(op, "deny", "the host's policy forbids this operation")
 	case !p.rules.Guests && op == catalog.NodeStartWorker.Op && startsGuest(args, kwargs):

@@ -15,6 +15,7 @@ import (
 var areas = map[string]string{
 	"node":   "Pair nodes, list them and steer them",
 	"router": "Steer router workers and their realms",
+	"meta":   "Look into realms: sessions, registrations, subscriptions",
 }
 
 // areaCommands are one command for each area of the catalogue, with a command
@@ -26,13 +27,14 @@ func (a *app) areaCommands() []*cobra.Command {
 		if o.Realm != catalog.Remote {
 			continue
 		}
-		area := byArea[o.Area]
+		group, _ := o.Group()
+		area := byArea[group]
 		if area == nil {
-			area = family(dashed(o.Area), "")
-			byArea[o.Area] = area
+			area = family(dashed(group), "")
+			byArea[group] = area
 		}
-		if area.Short = areas[o.Area]; area.Short == "" {
-			area.Short = "Operations of area " + o.Area
+		if area.Short = areas[group]; area.Short == "" {
+			area.Short = "Operations of area " + group
 		}
 		if !slices.Contains(cmds, area) {
 			cmds = append(cmds, area)
@@ -70,16 +72,17 @@ func placeholder(name string) string {
 
 // operation is the command of a remote row.
 func (a *app) operation(o *catalog.Op) *cobra.Command {
-	use := dashed(o.Name) + " NODE"
+	_, own := o.Group()
+	use := dashed(own) + " NODE"
 	for _, arg := range o.Args() {
 		if !arg.Optional {
 			use += " " + placeholder(arg.Name)
 		}
 	}
 	var other []string
-	for _, name := range append([]string{o.Name}, o.Aliases...) {
+	for _, name := range append([]string{own, o.Name}, o.Aliases...) {
 		for _, spelled := range []string{dashed(name), name} {
-			if spelled != dashed(o.Name) && !slices.Contains(other, spelled) {
+			if spelled != dashed(own) && !slices.Contains(other, spelled) {
 				other = append(other, spelled)
 			}
 		}

@@ -11,8 +11,8 @@ import (
 )
 
 // broker has the subscriptions of one realm. An event is encoded once for each
-// serializer, and reaches those who asked for it under either
-// of its two names.
+// serializer, and reaches those who asked for it under any
+// of its names, each subscription once.
 //
 // It is not nexus' broker, because that one writes to the details of an event
 // while other sessions encode them, as soon as two subscriptions match and one
@@ -130,11 +130,15 @@ func (b *broker) speakers(e *catalog.Event) map[string]*peer.Conn {
 
 // hears reports whether the event is for the subscription, and under what name.
 func (p pattern) hears(e *catalog.Event) (topic string, ok bool) {
-	topic = e.URI()
-	if strings.HasPrefix(p.topic, wire.AliasPrefix) {
-		topic = e.AliasURI()
+	if !strings.HasPrefix(p.topic, wire.AliasPrefix) {
+		return e.URI(), p.matches(e.URI())
 	}
-	return topic, p.matches(topic)
+	for _, topic := range e.AliasURIs() {
+		if p.matches(topic) {
+			return topic, true
+		}
+	}
+	return "", false
 }
 
 func (p pattern) matches(topic string) bool {

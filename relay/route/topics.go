@@ -14,7 +14,10 @@ type topics struct{ own, alias map[string]*catalog.Event }
 func newTopics() topics {
 	t := topics{own: map[string]*catalog.Event{}, alias: map[string]*catalog.Event{}}
 	for _, e := range catalog.Events() {
-		t.own[e.URI()], t.alias[e.AliasURI()] = e, e
+		t.own[e.URI()] = e
+		for _, uri := range e.AliasURIs() {
+			t.alias[uri] = e
+		}
 	}
 	return t
 }

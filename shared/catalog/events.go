@@ -22,12 +22,14 @@ const (
 // agent's run), seq (one up for each event of that run) and tseq (one up for
 // each event of that topic), so that losses and doubles show.
 type Event struct {
-	Area   string // empty for the events of a management realm itself
-	Name   string
-	Args   []string
-	By     Publisher
-	Access Access // the smallest role that may subscribe
-	Doc    string
+	Area    string // empty for the events of a management realm itself
+	Name    string
+	Keys    []string // further names in other areas, "area.name", below Crossbar.io's prefix alone
+	Args    []string
+	By      Publisher
+	Access  Access   // the smallest role that may subscribe
+	Secrets []string // paths in the arguments, by their names, that no event carries
+	Doc     string
 }
 
 var (
@@ -75,12 +77,16 @@ func (e *Event) URI() string {
 	return wire.RemotePrefix + e.Area + "." + e.Name
 }
 
-// AliasURI is the topic under Crossbar.io's prefix.
-func (e *Event) AliasURI() string {
+// AliasURIs are the topics under Crossbar.io's prefix.
+func (e *Event) AliasURIs() []string {
 	if e.Area == "" {
-		return wire.AliasRealm + e.Name
+		return []string{wire.AliasRealm + e.Name}
 	}
-	return wire.AliasRemote + e.Area + "." + e.Name
+	uris := []string{wire.AliasRemote + e.Area + "." + e.Name}
+	for _, key := range e.Keys {
+		uris = append(uris, wire.AliasRemote+key)
+	}
+	return uris
 }
 
 // Events are the rows, by topic.

@@ -208,9 +208,10 @@ func TestEventsHaveTheirTopics(t *testing.T) {
 	}{
 		{OnNodeOnline, "cfc.on_node_online", "crossbarfabriccenter.mrealm.on_node_online"},
 		{RouterRealmLife.Started, "cfc.remote.router.on_router_realm_started", "crossbarfabriccenter.remote.router.on_router_realm_started"},
+		{OnMetaSessionJoin, "cfc.remote.router.meta.wamp.session.on_join", "crossbarfabriccenter.remote.router.meta.wamp.session.on_join crossbarfabriccenter.remote.realm.meta.wamp.session.on_join"},
 	} {
-		if tt.e.URI() != tt.uri || tt.e.AliasURI() != tt.alias {
-			t.Errorf("%s, %s", tt.e.URI(), tt.e.AliasURI())
+		if aliases := strings.Join(tt.e.AliasURIs(), " "); tt.e.URI() != tt.uri || aliases != tt.alias {
+			t.Errorf("%s, %s", tt.e.URI(), aliases)
 		}
 	}
 }

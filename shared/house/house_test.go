@@ -197,7 +197,7 @@ func TestNamesOnTheWireAreSpelledOnce(t *testing.T) {
 		uris = append(uris, o.URIs()...)
 	}
 	for _, e := range catalog.Events() {
-		uris = append(uris, e.URI(), e.AliasURI())
+		uris = append(append(uris, e.URI()), e.AliasURIs()...)
 	}
 	slices.Sort(uris)
 	var kinds []string

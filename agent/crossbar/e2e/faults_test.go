@@ -46,6 +46,7 @@ func TestARealNode(t *testing.T) {
 	}{
 		{"rows", rows},
 		{"sessions of realms", sessions},
+		{"meta API", metaAPI},
 		{"many changes at once", storm},
 		{"a hundred calls at once", manyCalls},
 		{"a killed worker", killedWorker},

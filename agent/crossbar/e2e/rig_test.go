@@ -309,7 +309,9 @@ type event struct {
 func (r *recorder) publish(e *catalog.Event, args ...any) {
 	ev := event{name: e.Name, details: args[len(args)-1].(map[string]any)}
 	for _, id := range args[1 : len(args)-1] {
-		ev.ids = append(ev.ids, id.(string))
+		if id, ok := id.(string); ok { // else what a router has told
+			ev.ids = append(ev.ids, id)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -245,6 +245,20 @@ func (n *Node) Publish(topic string, args ...any) {
 	}
 }
 
+// Answer has the node answer a procedure, one that it registers now if need be,
+// with a value or, where there is a text, with the failure that a Python
+// exception makes.
+func (n *Node) Answer(procedure string, v any, text string) {
+	answer := func(context.Context, *wamp.Invocation) client.InvokeResult {
+		if text != "" {
+			return broken("%s", text)
+		}
+		return value(v)
+	}
+	_ = n.Client().Unregister(n.prefix + procedure) // if it was
+	n.register(procedure, answer)
+}
+
 type silent struct{}
 
 func (silent) Print(...any)          {}

@@ -26,11 +26,11 @@ func operations() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// topics are both names of all events.
+// topics are the names of all events.
 func topics() []string {
 	var all []string
 	for _, e := range catalog.Events() {
-		all = append(all, e.URI(), e.AliasURI())
+		all = append(append(all, e.URI()), e.AliasURIs()...)
 	}
 	return all
 }
