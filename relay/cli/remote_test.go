@@ -30,16 +30,17 @@ func TestEveryRemoteRowIsACommand(t *testing.T) {
 		if o.Realm != catalog.Remote {
 			continue
 		}
-		for _, name := range append([]string{o.Name}, o.Aliases...) {
-			cmd := commandOf(t, root, dashed(o.Area), dashed(name))
-			if commandOf(t, root, dashed(o.Area), name) != cmd {
+		area, own := o.Group()
+		for _, name := range append([]string{own, o.Name}, o.Aliases...) {
+			cmd := commandOf(t, root, dashed(area), dashed(name))
+			if commandOf(t, root, dashed(area), name) != cmd {
 				t.Errorf("%s: - and _ lead to two commands", o.URI())
 			}
 			if !strings.Contains(cmd.Long, o.Doc) || !strings.Contains(cmd.Long, o.URI()) || cmd.Short != o.Summary() {
 				t.Errorf("%s: its help is another one's", o.URI())
 			}
 		}
-		cmd := commandOf(t, root, dashed(o.Area), dashed(o.Name))
+		cmd := commandOf(t, root, dashed(area), dashed(own))
 		for _, a := range o.Args() {
 			if f := cmd.Flags().Lookup(a.Name); f == nil || !strings.HasPrefix(f.Usage, a.Doc) {
 				t.Errorf("%s: argument %s has no flag of its own", o.URI(), a.Name)
