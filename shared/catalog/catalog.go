@@ -103,10 +103,14 @@ type Op struct {
 	// Forward is the node's procedure below its prefix ("get_status", or for
 	// Scope Worker below the worker's); empty where there is code for the row.
 	Forward string
-	Emits   []string      // names of the events that a successful call causes
-	Errors  []cfcerr.Kind // beyond those that every call may return
-	Secrets []string      // paths in the result that only an owner sees
-	Timeout time.Duration // zero for DefaultTimeout
+	// Repair is what a stock node does wrongly here, how the agent comes to the
+	// result all the same, and with what side effect. Impossible is why a stock
+	// node cannot do it at all. Both are empty where all is well.
+	Repair, Impossible string
+	Emits              []string      // names of the events that a successful call causes
+	Errors             []cfcerr.Kind // beyond those that every call may return
+	Secrets            []string      // paths in the result that only an owner sees
+	Timeout            time.Duration // zero for DefaultTimeout
 
 	in, out reflect.Type
 	args    []Arg
@@ -137,6 +141,8 @@ func (o *Op) init() error {
 		return fmt.Errorf("realm, name, access and doc are required")
 	case remote != (o.Area != ""), remote != (o.Scope != 0):
 		return fmt.Errorf("area and scope belong to remote rows, and each of them needs both")
+	case o.Repair != "" && (!remote || o.Forward != "" || o.Impossible != ""):
+		return fmt.Errorf("what is repaired is remote, has code, and is possible")
 	case o.Host && (o.Scope != Node || o.Forward != ""):
 		return fmt.Errorf("what the host alone carries out is of scope node and not forwarded")
 	case (o.Forward != "" || o.Crossbar != "" || o.Progress != "" || o.Keys != nil) && !remote:

@@ -30,6 +30,8 @@ type Event struct {
 	Access  Access   // the smallest role that may subscribe
 	Secrets []string // paths in the arguments, by their names, that no event carries
 	Doc     string
+	// Repair and Impossible are as in Op.
+	Repair, Impossible string
 }
 
 var (
@@ -46,7 +48,8 @@ type Life struct{ Starting, Started, Stopping, Stopped *Event }
 func life(area, object, noun string, ids ...string) Life {
 	args := slices.Concat([]string{"node_id", "worker_id"}, ids, []string{"details"})
 	at := func(when, doc string) *Event {
-		return event(Event{Area: area, Name: "on_" + object + "_" + when, Args: args, By: ByAgent, Access: Read, Doc: noun + " " + doc})
+		return event(Event{Area: area, Name: "on_" + object + "_" + when, Args: args, By: ByAgent, Access: Read, Doc: noun + " " + doc,
+			Repair: "The node tells neither what its management caused nor that a worker died; the agent does."})
 	}
 	return Life{at("starting", "is about to be started."), at("started", "has completely started."),
 		at("stopping", "is about to be stopped."), at("stopped", "is stopped, or its start failed; details hold the reason.")}
@@ -68,6 +71,9 @@ func event(e Event) *Event {
 	events = append(events, &e)
 	return &e
 }
+
+// Key is "area.event".
+func (e *Event) Key() string { return e.Area + "." + e.Name }
 
 // URI is the event's topic.
 func (e *Event) URI() string {

@@ -66,7 +66,8 @@ var (
 		Doc: "Show a realm of a router worker.", Returns: "id, config, created, roles, …", Errors: lookErrors})
 	RouterStartRealm = define[StartRealmIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_realm", Scope: Worker, Access: Write,
 		Doc:     "Start a realm on a router worker, with the roles of its configuration. Returns when it has completely started; when a part fails, what was started is taken back.",
-		Returns: "as get_router_realm", Emits: RouterRealmLife.starts(), Errors: startErrors})
+		Returns: "as get_router_realm", Emits: RouterRealmLife.starts(),
+		Errors: []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.AlreadyRunning, cfcerr.InvalidConfiguration, cfcerr.DeniedByHost}})
 	RouterStopRealm = define[OnRealm, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_realm", Scope: Worker, Access: Write,
 		Doc: "Stop a realm of a router worker. Its sessions end; its id may be used again.", Returns: "id, config, created, stopped, …",
 		Emits: RouterRealmLife.stops(), Errors: stopErrors})

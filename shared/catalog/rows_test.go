@@ -106,6 +106,11 @@ func TestRowsAreComplete(t *testing.T) {
 				t.Errorf("%s: %q is no name of an operation", o.URI(), name)
 			}
 		}
+		for _, text := range []string{o.Repair, o.Impossible} {
+			if text != "" && !strings.HasSuffix(text, ".") {
+				t.Errorf("%s: what the stock node does is a sentence: %q", o.URI(), text)
+			}
+		}
 		if o.Deadline() < time.Second || o.Deadline() > time.Hour {
 			t.Errorf("%s: deadline %s", o.URI(), o.Deadline())
 		}
@@ -245,6 +250,8 @@ func TestBadRowsPanic(t *testing.T) {
 		"area of a relay's row":   {change(func(o *Op) { o.Realm, o.Scope = Management, 0 }), "area and scope"},
 		"scope of a relay's row":  {change(func(o *Op) { o.Realm, o.Area = Management, "" }), "area and scope"},
 		"forward by the relay":    {change(func(o *Op) { o.Realm, o.Area, o.Scope, o.Forward = Management, "", 0, "x" }), "only remote rows"},
+		"repair of a forward":     {change(func(o *Op) { o.Repair, o.Forward = "It hangs.", "x" }), "what is repaired"},
+		"repair in vain":          {change(func(o *Op) { o.Repair, o.Impossible = "It hangs.", "It hangs." }), "what is repaired"},
 		"forward of the host's":   {change(func(o *Op) { o.Host, o.Forward = true, "x" }), "the host alone"},
 		"worker not embedded":     {change(func(o *Op) { o.Scope = Worker }), "embed OnWorker"},
 		"access of another realm": {change(func(o *Op) { o.Access = AnyUser }), "does not fit"},

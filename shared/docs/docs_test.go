@@ -13,9 +13,10 @@ import (
 
 var update = flag.Bool("update", false, "write the pages anew")
 
-func TestOperationsPageIsFresh(t *testing.T) {
-	const path = "OPERATIONS.md"
-	want := Operations()
+func TestOperationsPageIsFresh(t *testing.T) { fresh(t, "OPERATIONS.md", Operations()) }
+
+func fresh(t *testing.T, path, want string) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

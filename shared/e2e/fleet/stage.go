@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -24,6 +25,7 @@ type Stage struct {
 	Relay   *Relay
 	Agent   *Agent
 	KeyFile string // of the owner
+	Policy  string // further lines of the agent's policy, to be set before Populate
 
 	OwnerToken, NodeToken string // used up; they must be seen nowhere
 }
@@ -76,6 +78,9 @@ func (s *Stage) Populate(ctx context.Context) error {
 	d, _ := wamp.AsDict(invitation.Arguments[0])
 	s.NodeToken, _ = wamp.AsString(d["token"])
 	if s.Agent, err = NewAgent(ctx, s.Tools, s.Node, s.Home, AgentOptions{}); err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.Agent.Policy, []byte("version: 1\n"+s.Policy), 0o600); err != nil {
 		return err
 	}
 	if err := s.Agent.Pair(ctx, s.Relay.URL(), s.NodeToken); err != nil {

@@ -1,4 +1,4 @@
-package e2e
+package nodeapi
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/e2e/driver"
+	"fabric.center/cfc/shared/e2e/proof"
 	"fabric.center/cfc/shared/wire"
 )
 
@@ -25,14 +26,10 @@ type badCall struct {
 // badCalls are made from the row alone: each argument of a wrong type or form,
 // too few, too many, an unknown name, one twice.
 func badCalls(o *catalog.Op) []badCall {
-	var good []any
+	good := goodArgs(o)
 	required := 0
 	for _, a := range o.Args() {
-		if a.Pos < 0 {
-			continue
-		}
-		good = append(good, goodValue(a))
-		if !a.Optional {
+		if a.Pos >= 0 && !a.Optional {
 			required = a.Pos + 1
 		}
 	}
@@ -57,10 +54,30 @@ func badCalls(o *catalog.Op) []badCall {
 	return bad
 }
 
+// goodConfigs are the dicts that need something in them.
+var goodConfigs = map[string]map[string]any{
+	"realm_config": {"name": "realm1"},
+	"role_config":  {"name": "ghost", "permissions": []any{}},
+}
+
+// goodArgs are of the right types and forms; the ids in them name nothing.
+func goodArgs(o *catalog.Op) []any {
+	var good []any
+	for _, a := range o.Args() {
+		if a.Pos >= 0 {
+			good = append(good, goodValue(a))
+		}
+	}
+	return good
+}
+
 // goodValue is one that the row takes.
 func goodValue(a catalog.Arg) any {
+	if config, ok := goodConfigs[a.Name]; ok {
+		return config
+	}
 	switch a.Name {
-	case "config", "realm_config":
+	case "config":
 		if a.Type.Kind() == reflect.Interface {
 			return map[string]any{"type": "router"}
 		}
@@ -124,8 +141,8 @@ func TestEveryRowRefusesBadArguments(t *testing.T) {
 					c = users
 				}
 				for _, bad := range badCalls(o) {
-					if _, ok := bad.kwargs["options"]; ok && strings.HasPrefix(name, "autobahn") {
-						continue // a keyword that Autobahn|Python keeps for itself
+					if strings.HasPrefix(name, "autobahn/") && takenByPython(bad.kwargs) {
+						continue
 					}
 					args := bad.args
 					if o.Realm == catalog.Remote {
@@ -144,6 +161,13 @@ func TestEveryRowRefusesBadArguments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// takenByPython says that Autobahn|Python keeps one of the keywords for itself.
+func takenByPython(kwargs map[string]any) bool {
+	_, options := kwargs["options"]
+	_, procedure := kwargs["procedure"]
+	return options || procedure
 }
 
 // TestEveryReadingRowAnswers calls the rows that change nothing and need no
@@ -173,5 +197,33 @@ func TestEveryReadingRowAnswers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// typeOf is the type of worker that an area's operations are for.
+var typeOf = map[string]string{"container": "container", "proxy": "proxy"}
+
+// TestEveryRowRefusesWhatIsNotThere asks for workers that are not there, and for
+// objects on workers that are.
+func TestEveryRowRefusesWhatIsNotThere(t *testing.T) {
+	o := operate(t, "autobahn-js/cbor")
+	for _, kind := range []string{"router", "container", "proxy"} {
+		o.worker("absent_"+kind, kind, nil)
+	}
+	for _, op := range catalog.All() {
+		if !proof.Covers(op) || op.Impossible != "" {
+			continue
+		}
+		args := goodArgs(op)
+		if slices.Contains(op.Errors, cfcerr.NoSuchWorker) {
+			o.fails(cfcerr.NoSuchWorker, op, args...)
+		}
+		if op.Scope == catalog.Worker && slices.Contains(op.Errors, cfcerr.NoSuchObject) {
+			args[0] = "absent_router"
+			if kind, ok := typeOf[op.Area]; ok {
+				args[0] = "absent_" + kind
+			}
+			o.fails(cfcerr.NoSuchObject, op, args...)
+		}
 	}
 }
