@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,9 +129,31 @@ func parseMemory(b []byte, err error) (memoryState, error) {
 			if k == nil {
 				return s, fmt.Errorf("worker %s: %s is null", id, kind)
 			}
+			for id, config := range k.Kept {
+				k.Kept[id], _ = whole(config).(map[string]any)
+			}
 		}
 	}
 	return s, nil
+}
+
+// whole gives numbers without a fraction back as the integers that they were.
+func whole(v any) any {
+	switch v := v.(type) {
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return int64(v)
+		}
+	case map[string]any:
+		for k, x := range v {
+			v[k] = whole(x)
+		}
+	case []any:
+		for i, x := range v {
+			v[i] = whole(x)
+		}
+	}
+	return v
 }
 
 // of is what is known about a place; never nil.
@@ -269,6 +292,15 @@ func (m *memory) unfinished(p place) []string {
 	k := m.of(p)
 	ids := slices.Concat(k.Stopping, k.Unwanted)
 	return slices.DeleteFunc(ids, func(id string) bool { return m.active[stop{p, id}] > 0 })
+}
+
+// half are stops that may have been interrupted after the node had dropped
+// the object from its list: something is still kept of it.
+func (m *memory) half(p place) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.of(p)
+	return slices.DeleteFunc(slices.Clone(k.Stopping), func(id string) bool { return k.Kept[id] == nil })
 }
 
 // parents are the node's ids of the objects, or the worker itself, within

@@ -322,8 +322,9 @@ func (s *site) finishStops(ctx context.Context) {
 		return
 	}
 	listed, err := s.ids(ctx, s)
+	half := s.n.memory.half(s.place())
 	for _, id := range ids {
-		if err == nil && slices.Contains(listed, id) {
+		if err == nil && (slices.Contains(listed, id) || slices.Contains(half, id)) {
 			err = s.end(ctx, id, ops.StopOptions{})
 		}
 	}

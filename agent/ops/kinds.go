@@ -18,6 +18,9 @@ type Kind struct {
 	// Check refuses a configuration that the node would start half, or fail at
 	// without saying why. It may be nil.
 	Check func(config map[string]any) error
+	// Code says what of a configuration runs code of its author's on the host,
+	// which takes the role owner; empty where nothing does. It may be nil.
+	Code func(config map[string]any) string
 	// Name is what of its configuration names it beside its id, if anything: no
 	// two of one parent may have the same.
 	Name func(config map[string]any) string

@@ -11,8 +11,9 @@ import (
 const masked = "***"
 
 // mask replaces what the paths lead to. A path is keys with dots between; "*"
-// is every key of a dict or every item of a list, and a list is gone through
-// without being named. What is not there stays away; null stays null.
+// is every key of a dict or every item of a list, "**" any number of keys, also
+// none, and a list is gone through without being named. What is not there stays
+// away; null stays null.
 func mask(v any, paths []string) any {
 	for _, p := range paths {
 		v = maskPath(v, strings.Split(p, "."))
@@ -26,6 +27,9 @@ func maskPath(v any, path []string) any {
 	}
 	if len(path) == 0 {
 		return masked
+	}
+	if path[0] == "**" {
+		v = maskPath(v, path[1:])
 	}
 	if l, ok := wamp.AsList(v); ok {
 		rest := path
@@ -46,7 +50,10 @@ func maskPath(v any, path []string) any {
 	}
 	out := make(catalog.Dict, len(d))
 	for k, x := range d {
-		if path[0] == "*" || path[0] == k {
+		switch path[0] {
+		case "**":
+			x = maskPath(x, path)
+		case "*", k:
 			x = maskPath(x, path[1:])
 		}
 		out[k] = x

@@ -6,6 +6,7 @@ import (
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/wire"
 )
 
 // starts are the arguments of a row that starts an object.
@@ -110,6 +111,9 @@ func (o *Ops) startObject(ctx context.Context, caller catalog.Caller, r Ref, con
 			return nil, err
 		}
 	}
+	if err := mayRunCode(r, caller, config); err != nil {
+		return nil, err
+	}
 	name := r.Kind.name(config)
 	if err := o.free(ctx, r, name); err != nil {
 		return nil, err
@@ -122,6 +126,18 @@ func (o *Ops) startObject(ctx context.Context, caller catalog.Caller, r Ref, con
 	}
 	o.foundWithin(ctx, r, caller.AuthID)
 	return d, nil
+}
+
+// mayRunCode refuses what is as much as a program of one's own on the host.
+func mayRunCode(r Ref, caller catalog.Caller, config map[string]any) error {
+	if r.Kind.Code == nil || caller.Role == wire.Owner {
+		return nil
+	}
+	what := r.Kind.Code(config)
+	if what == "" {
+		return nil
+	}
+	return cfcerr.New(cfcerr.NotAuthorized, "cannot start %s %s: %s, so it takes the role owner; the caller's is %q", r.Kind.Noun, r.ID, what, caller.Role)
 }
 
 func (k *Kind) name(config map[string]any) string {

@@ -70,16 +70,3 @@ func checkRealm(config map[string]any) error {
 	}
 	return nil
 }
-
-// checkRole refuses what the node would fail at without saying why. At is
-// where the role stands in the arguments.
-func checkRole(at string, role map[string]any) error {
-	if configName(role) == "" {
-		return cfcerr.Argument(at+".name", "the role's name, by which clients are given it")
-	}
-	_, static := role["permissions"]
-	if _, dynamic := role["authorizer"]; static == dynamic {
-		return cfcerr.Argument(at, "permissions or authorizer, one of the two")
-	}
-	return nil
-}

@@ -80,9 +80,11 @@ var (
 	RealmGetRole = define[OnRole, Dict](Op{Realm: Remote, Area: "router", Name: "get_router_realm_role", Aliases: []string{"get_realm_role"}, Scope: Worker, Access: Read,
 		Doc: "Show a role of a realm.", Returns: "id, config", Errors: lookErrors})
 	RealmStartRole = define[StartRoleIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_realm_role", Aliases: []string{"start_realm_role"}, Scope: Worker, Access: Write,
-		Doc: "Start a role on a realm: a bundle of permissions that clients are given when they join.", Returns: "id, config",
-		Emits: RealmRoleLife.starts(), Errors: startErrors})
+		Doc:     "Start a role on a realm: a bundle of permissions that clients are given when they join. Decisions are not cached (cache in a permission is dropped), so that other rights count at once when the role is stopped and started again.",
+		Returns: "id, config",
+		Emits:   RealmRoleLife.starts(), Errors: startErrors})
 	RealmStopRole = define[OnRole, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_realm_role", Aliases: []string{"stop_realm_role"}, Scope: Worker, Access: Write,
-		Doc: "Stop a role of a realm. Nobody can join with it any more; its id may be used again.", Returns: "id, config, stopped",
-		Emits: RealmRoleLife.stops(), Errors: stopErrors})
+		Doc:     "Stop a role of a realm. Nobody can join with it any more, but anonymous clients, who get no rights; sessions that have it stay, and what they have registered and subscribed, but may do nothing new. Decisions that the node has cached for a role of its own configuration stay until the realm stops. The id may be used again.",
+		Returns: "id, config, stopped",
+		Emits:   RealmRoleLife.stops(), Errors: stopErrors})
 )

@@ -69,6 +69,7 @@ type handler = func(context.Context, *wamp.Invocation) client.InvokeResult
 type realm struct {
 	config wamp.Dict
 	roles  map[string]wamp.Dict
+	rights map[string]wamp.Dict // by the role's name
 	down   bool
 
 	sessions wamp.List

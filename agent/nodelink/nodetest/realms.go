@@ -64,7 +64,7 @@ func (n *Node) newRealm(w *Worker, id string, config wamp.Dict) (*realm, client.
 	if !ok {
 		return nil, broken("name")
 	}
-	r := &realm{config: config, roles: map[string]wamp.Dict{}, sessions: wamp.List{uint64(11), uint64(12)}}
+	r := &realm{config: config, roles: map[string]wamp.Dict{}, rights: map[string]wamp.Dict{}, sessions: wamp.List{uint64(11), uint64(12)}}
 	w.realms[id] = r
 	if name == "halfway" { // fails after it is listed
 		r.down = true
@@ -146,11 +146,33 @@ func (n *Node) startRole(w *Worker, i *wamp.Invocation) client.InvokeResult {
 		return broken("no router started for realm %q", r.config["name"])
 	case r.roles[rid] != nil:
 		return fault("crossbar.error.already_exists", "A role with ID '%s' already exists", rid)
-	case config["name"] == "refused":
-		return broken("neither static nor dynamic")
+	case r.named(config["name"]):
+		return fault("crossbar.error.already_exists", "A role with name '%s' already exists", config["name"])
 	}
 	r.roles[rid] = config
+	if config["name"] == "refused" { // and stays listed
+		return broken("neither static nor dynamic")
+	}
+	name, _ := config["name"].(string)
+	r.rights[name] = config
 	return value(wamp.Dict{"id": rid, "config": config})
+}
+
+func (r *realm) named(name any) bool {
+	for _, config := range r.roles {
+		if config["name"] == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Rights is the configuration by which the router decides for sessions that
+// have a role. It outlives the role.
+func (n *Node) Rights(worker, realm, role string) map[string]any {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.workers[worker].realms[realm].rights[role]
 }
 
 // CutOff is how many sessions were left connected to a realm that is down.
@@ -186,7 +208,7 @@ func (n *Node) Running(worker string) []string {
 // BootRealm starts a realm as the node's own configuration would.
 func (n *Node) BootRealm(worker, id, name string) {
 	n.mu.Lock()
-	r := &realm{config: wamp.Dict{"name": name}, roles: map[string]wamp.Dict{}}
+	r := &realm{config: wamp.Dict{"name": name}, roles: map[string]wamp.Dict{}, rights: map[string]wamp.Dict{}}
 	n.workers[worker].realms[id] = r
 	n.mu.Unlock()
 	n.Publish("worker."+worker+".on_realm_started", id)
