@@ -134,7 +134,14 @@ func (m *Manager) withStatus(ctx context.Context, realm string, want *catalog.No
 
 func (m *Manager) listNodes(ctx context.Context, c catalog.Caller, in catalog.NodesIn) ([]string, error) {
 	all, err := m.withStatus(ctx, c.Realm, in.Status)
-	return sortedKeys(all), err
+	if err != nil || c.WantsNames(in.ReturnNames) {
+		return sortedKeys(all), err
+	}
+	oids := map[string]bool{}
+	for _, oid := range all {
+		oids[oid] = true
+	}
+	return sortedKeys(oids), nil
 }
 
 func (m *Manager) showNode(ctx context.Context, c catalog.Caller, in catalog.NodeIn) (catalog.NodeInfo, error) {

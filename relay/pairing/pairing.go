@@ -102,6 +102,7 @@ func New(cfg Config) *Manager {
 func (m *Manager) Bind(t *catalog.Table) {
 	bind(m, t, catalog.UsersGetStatus, m.usersStatus)
 	bind(m, t, catalog.GetManagementRealms, m.listRealms)
+	catalog.BindCrossbar(t, catalog.GetManagementRealms, m.listRealms)
 	bind(m, t, catalog.GetManagementRealm, m.showRealm)
 	bind(m, t, catalog.CreateManagementRealm, m.createRealm)
 	bind(m, t, catalog.DeleteManagementRealm, m.deleteRealm)
@@ -119,6 +120,7 @@ func (m *Manager) Bind(t *catalog.Table) {
 	bind(m, t, catalog.RevokeToken, m.revokeToken)
 	bind(m, t, catalog.RealmGetStatus, m.realmStatus)
 	bind(m, t, catalog.RealmGetNodes, m.listNodes)
+	catalog.BindCrossbar(t, catalog.RealmGetNodes, m.listNodes)
 	bind(m, t, catalog.RealmGetNode, m.showNode)
 }
 

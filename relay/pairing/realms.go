@@ -29,9 +29,23 @@ func (m *Manager) usersStatus(ctx context.Context, c catalog.Caller, _ catalog.N
 	return s, nil
 }
 
-func (m *Manager) listRealms(ctx context.Context, c catalog.Caller, _ catalog.None) ([]string, error) {
-	in, err := m.cfg.Store.Memberships(ctx, c.AuthID)
-	return sortedKeys(in), err
+func (m *Manager) listRealms(ctx context.Context, c catalog.Caller, in catalog.RealmsIn) ([]string, error) {
+	names, err := m.cfg.Store.Memberships(ctx, c.AuthID)
+	if err != nil || c.WantsNames(in.ReturnNames) {
+		return sortedKeys(names), err
+	}
+	oids := map[string]bool{}
+	for name := range names {
+		r, err := m.cfg.Store.Realm(ctx, name)
+		if cfcerr.KindOf(err) == cfcerr.NoSuchRealm {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		oids[r.OID] = true
+	}
+	return sortedKeys(oids), nil
 }
 
 // sortedKeys is never null on the wire.

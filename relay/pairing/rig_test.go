@@ -245,7 +245,7 @@ func (r *rig) inRealm(realm, user, name string, args ...any) (any, error) {
 
 func (r *rig) run(op *catalog.Op, c catalog.Caller, args []any) (any, error) {
 	r.t.Helper()
-	h, ok := r.table.Handler(op)
+	h, ok := r.table.HandlerFor(op, c)
 	if !ok {
 		r.t.Fatalf("%s is not bound", op.URI())
 	}

@@ -44,8 +44,12 @@ func (s *session) tryCall(m *peer.Call) error {
 			"timeout": "milliseconds, an integer of at least 0", "receive_progress": "true or false"}[m.BadOption])
 	}
 	c := &call{caller: s, request: m.Request, progress: m.Progress, started: time.Now(), limit: deadline(op, m.Timeout)}
+	named := ""
+	if op != nil && op.Crossbar != "" && strings.HasPrefix(string(m.Procedure), wire.AliasPrefix) {
+		named = string(m.Procedure)
+	}
 	if key == "" {
-		return s.run(c, op, m.Payload)
+		return s.run(c, op, named, m.Payload)
 	}
 	ref, rest, err := nodeOf(m.Payload)
 	if err != nil {
@@ -54,10 +58,6 @@ func (s *session) tryCall(m *peer.Call) error {
 	n := s.realm.find(ref)
 	if n == nil {
 		return cfcerr.New(cfcerr.NoSuchNode, "cannot reach node %s: no such node in realm %s", ref, s.realm.name).With("node_id", ref)
-	}
-	named := ""
-	if op != nil && op.Crossbar != "" && strings.HasPrefix(string(m.Procedure), wire.AliasPrefix) {
-		named = string(m.Procedure)
 	}
 	return s.forward(c, n, key, named, rest)
 }

@@ -17,10 +17,13 @@ import (
 // are decoded, and decoded they can be forty times as large.
 const maxRow = 1 << 20
 
-// run carries out a row of the relay, in a goroutine of which a session has no
+// run carries out a row of the relay, called by a name on which its result
+// depends or an empty one, in a goroutine of which a session has no
 // more than calls in flight, answered or not.
-func (s *session) run(c *call, op *catalog.Op, p peer.Payload) error {
-	handler, ok := s.hub.cfg.Table.Handler(op)
+func (s *session) run(c *call, op *catalog.Op, named string, p peer.Payload) error {
+	caller := s.caller
+	caller.Procedure = named
+	handler, ok := s.hub.cfg.Table.HandlerFor(op, caller)
 	if !ok {
 		return cfcerr.New(cfcerr.NotSupported, "cannot call %s: this relay does not have it", op.URI()).With("reason", "not built in")
 	}
@@ -47,7 +50,7 @@ func (s *session) run(c *call, op *catalog.Op, p peer.Payload) error {
 	c.arm()
 	err = s.hub.handle(func() {
 		defer cancel()
-		out, err := s.carryOut(ctx, handler, catalog.Call{Op: op, Caller: s.caller, Args: args, Kwargs: kwargs})
+		out, err := s.carryOut(ctx, handler, catalog.Call{Op: op, Caller: caller, Args: args, Kwargs: kwargs})
 		c.worked()
 		s.finish(c, out, err)
 	})

@@ -24,6 +24,15 @@ type Caller struct {
 	Procedure string
 }
 
+// WantsNames is what the caller of a list says of names and oids. Who says
+// nothing gets names, but by Crossbar.io's names of the rows, oids.
+func (c Caller) WantsNames(said *bool) bool {
+	if said != nil {
+		return *said
+	}
+	return !c.ByCrossbarName()
+}
+
 // ByCrossbarName reports whether the caller used Crossbar.io's name of a row
 // whose result has another shape there.
 func (c Caller) ByCrossbarName() bool { return strings.HasPrefix(c.Procedure, wire.AliasPrefix) }

@@ -145,8 +145,8 @@ func (o *Op) init() error {
 		return fmt.Errorf("what is repaired is remote, has code, and is possible")
 	case o.Host && (o.Scope != Node || o.Forward != ""):
 		return fmt.Errorf("what the host alone carries out is of scope node and not forwarded")
-	case (o.Forward != "" || o.Crossbar != "" || o.Progress != "" || o.Keys != nil) && !remote:
-		return fmt.Errorf("only remote rows are forwarded, have progress or names of Crossbar.io's own")
+	case (o.Forward != "" || o.Progress != "" || o.Keys != nil) && !remote:
+		return fmt.Errorf("only remote rows are forwarded, have progress or names in other areas")
 	case o.Scope == Worker && (len(o.args) == 0 || o.args[0].Name != "worker_id"):
 		return fmt.Errorf("a row of scope worker takes worker_id first: embed OnWorker")
 	case (o.Access == AnyUser || o.Access == RelayOwner) != (o.Realm == Users):

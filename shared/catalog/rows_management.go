@@ -56,7 +56,8 @@ type (
 type (
 	// NodesIn filters nodes.
 	NodesIn struct {
-		Status *NodeStatus `wamp:"status,optional" doc:"only with this status"`
+		Status      *NodeStatus `wamp:"status,optional" doc:"only with this status"`
+		ReturnNames *bool       `wamp:"return_names,optional" doc:"ids and not oids, or the other way round"`
 	}
 	// NodeIn names a node of the realm.
 	NodeIn struct {
@@ -69,8 +70,8 @@ var (
 	RealmGetStatus = define[None, RealmStatus](Op{Realm: Management, Name: "get_status", Access: Read,
 		Doc: "Show the management realm and count its nodes."})
 	RealmGetNodes = define[NodesIn, []string](Op{Realm: Management, Name: "get_nodes", Access: Read,
-		Doc: "List the nodes of the management realm.", Returns: "node ids, sorted"})
-	RealmGetNode = define[NodeIn, NodeInfo](Op{Realm: Management, Name: "get_node", Access: Read,
+		Doc: "List the nodes of the management realm.", Returns: "node ids, sorted", Crossbar: "oids, sorted; with return_names ids"})
+	RealmGetNode = define[NodeIn, NodeInfo](Op{Realm: Management, Name: "get_node", Aliases: []string{"get_node_by_authid"}, Access: Read,
 		Doc: "Show a node of the management realm.", Errors: []cfcerr.Kind{cfcerr.NoSuchNode}})
 )
 

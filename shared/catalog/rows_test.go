@@ -16,8 +16,8 @@ import (
 // its access and call. A row may come, none may go or change its meaning.
 var contract = map[Realm]map[string]string{
 	Users: {
-		"cfc.get_status()":                                 "any user",
-		"cfc.get_management_realms()":                      "any user",
+		"cfc.get_status()": "any user",
+		"cfc.get_management_realms(return_names=null)":     "any user",
 		"cfc.get_management_realm(name)":                   "any user",
 		"cfc.create_management_realm(name, config={})":     "any user",
 		"cfc.delete_management_realm(name, cascade=false)": "any user",
@@ -35,9 +35,9 @@ var contract = map[Realm]map[string]string{
 		"cfc.revoke_token(id)":                             "any user",
 	},
 	Management: {
-		"cfc.get_status()":           "read",
-		"cfc.get_nodes(status=null)": "read",
-		"cfc.get_node(node)":         "read",
+		"cfc.get_status()": "read",
+		"cfc.get_nodes(status=null, return_names=null)": "read",
+		"cfc.get_node(node)":                            "read",
 	},
 	Remote: {
 		"cfc.remote.node.get_status(node_id)":                                                           "read",

@@ -145,6 +145,10 @@ type (
 		Realm RealmName `wamp:"realm" doc:"the management realm"`
 		User  UserName  `wamp:"user" doc:"the user"`
 	}
+	// RealmsIn says how realms are listed.
+	RealmsIn struct {
+		ReturnNames *bool `wamp:"return_names,optional" doc:"names and not oids, or the other way round"`
+	}
 	// UserIn names a user.
 	UserIn struct {
 		User UserName `wamp:"user" doc:"the user"`
@@ -164,8 +168,8 @@ type (
 var (
 	UsersGetStatus = define[None, UsersStatus](Op{Realm: Users, Name: "get_status", Access: AnyUser,
 		Doc: "Show the relay, and count the realms and nodes that the caller may see."})
-	GetManagementRealms = define[None, []string](Op{Realm: Users, Name: "get_management_realms", Aliases: []string{"list_mrealms"}, Access: AnyUser,
-		Doc: "List the management realms that the caller is a member of.", Returns: "names, sorted"})
+	GetManagementRealms = define[RealmsIn, []string](Op{Realm: Users, Name: "get_management_realms", Aliases: []string{"list_mrealms"}, Access: AnyUser,
+		Doc: "List the management realms that the caller is a member of.", Returns: "names, sorted", Crossbar: "oids, sorted; with return_names names"})
 	GetManagementRealm = define[RealmIn, RealmInfo](Op{Realm: Users, Name: "get_management_realm", Aliases: []string{"get_mrealm"}, Access: AnyUser,
 		Doc: "Show a management realm.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm}})
 	CreateManagementRealm = define[CreateRealmIn, RealmInfo](Op{Realm: Users, Name: "create_management_realm", Aliases: []string{"create_mrealm"}, Access: AnyUser,
