@@ -6,7 +6,8 @@
 #   make test-short  unit tests only, within a minute
 #   make lint        gofmt, vet, golangci-lint
 #
-# CFC_WITHOUT=crossbar leaves out, by name, what needs the real node.
+# CFC_WITHOUT=crossbar leaves out, by name, what needs the real node, and
+# CFC_WITHOUT=docker what needs a Docker Engine; a comma between for both.
 # CFC_CROSSBAR=/path/to/crossbar uses that node instead of .cache/venv, and
 # CFC_AUTOBAHN_JS=/path/to/node_modules the autobahn-js there.
 
@@ -28,12 +29,14 @@ export CFC_WITHOUT
 export GOFLAGS := -buildvcs=false $(filter-out -buildvcs=%,$(GOFLAGS))
 
 # Packages under a directory named e2e drive built binaries; those whose path
-# ends with it, e2e/driver and e2e/readme need the real node as well.
+# ends with it, e2e/driver and e2e/readme need the real node as well, those in
+# e2e/docker a Docker Engine.
+without = $(if $(findstring $(1),$(CFC_WITHOUT)),| grep -vE '$(2)',)
 LIST  = $(GO) list ./...
 UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
-WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(if $(filter crossbar,$(CFC_WITHOUT)),| grep -vE '/e2e(/driver|/readme)?$$',))
+WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(call without,crossbar,/e2e(/driver|/readme)?$$) $(call without,docker,/e2e/docker$$))
 
-.PHONY: build test test-short lint docs bench run venv js clean go-version cc
+.PHONY: build test test-short lint docs bench run venv js docker clean go-version cc
 
 build: go-version
 	@mkdir -p bin
@@ -42,7 +45,7 @@ build: go-version
 	done
 	@ls bin
 
-test: go-version cc venv js build
+test: go-version cc venv js docker build
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $(UNIT)
 	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 1 -timeout 20m $(WHOLE)
@@ -81,6 +84,9 @@ venv:
 
 js:
 	@shared/e2e/setup.sh js
+
+docker:
+	@shared/e2e/setup.sh docker
 
 cc:
 	@shared/e2e/setup.sh cc

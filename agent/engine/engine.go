@@ -95,6 +95,16 @@ func (e *Engine) API(ctx context.Context) (*client.Client, error) {
 	return e.api, nil
 }
 
+// Close ends the connections that wait for the next call.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.api != nil {
+		_ = e.api.Close()
+		e.api = nil
+	}
+}
+
 // lost forgets a client: the engine that comes back may be another version.
 func (e *Engine) lost() {
 	e.mu.Lock()

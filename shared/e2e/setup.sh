@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sets up what the tests and the demo need beside Go, once: `setup.sh venv` the
 # stock Crossbar.io node and Autobahn|Python in .cache/venv, `setup.sh js`
-# autobahn-js in .cache/js, `setup.sh cc` the C compiler without which Go has no
-# race detector.
+# autobahn-js in .cache/js, `setup.sh docker` Debian's Docker Engine and registry,
+# of which the tests start their own, `setup.sh cc` the C compiler without which
+# Go has no race detector.
 #
 # An environment is rebuilt when the pins, the interpreter or its place change,
 # and when a build was interrupted: the stamp is written last.
@@ -26,6 +27,15 @@ install() {
 cc() {
   command -v gcc >/dev/null || command -v clang >/dev/null || install gcc libc6-dev ||
     fail "cannot run the race detector: it needs a C compiler" "try: sudo apt-get install gcc libc6-dev"
+}
+
+# The engine of the package is not started: nobody but the tests needs one.
+docker() {
+  case ",${CFC_WITHOUT:-}," in *,docker,*) echo "left out by CFC_WITHOUT: the Docker Engine"; return;; esac
+  command -v dockerd >/dev/null && command -v docker-registry >/dev/null && return
+  RUNLEVEL=1 install --no-install-recommends docker.io docker-registry ||
+    fail "cannot test against a Docker Engine: it needs dockerd and docker-registry" \
+      "try: sudo apt-get install docker.io docker-registry, or leave it out: CFC_WITHOUT=docker"
 }
 
 python() {
@@ -95,6 +105,6 @@ js() {
 }
 
 case "${1:-}" in
-  cc | venv | js) "$1" ;;
-  *) fail "usage: setup.sh venv|js|cc" ;;
+  cc | venv | js | docker) "$1" ;;
+  *) fail "usage: setup.sh venv|js|docker|cc" ;;
 esac
