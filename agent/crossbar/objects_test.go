@@ -78,7 +78,7 @@ func TestMemoryOfPartsGoesWithTheWhole(t *testing.T) {
 		t.Errorf("the start is not remembered: %v\n%s", err, b)
 	}
 	release()
-	r.until("the role is taken back", func() bool { return r.fake.Calls("worker.w.stop_router_realm_role") == 1 })
+	r.until("the role is taken back", func() bool { return r.fake.Calls("worker.w.stop_router_realm_role") == 2 })
 	r.stop("a")
 	b, err = os.ReadFile(filepath.Join(r.state, memoryFile))
 	if err != nil || strings.Contains(string(b), "router_realm_role/") {
