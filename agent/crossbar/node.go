@@ -57,6 +57,7 @@ type Node struct {
 	turns    []turn              // attachments and detachments not yet told
 	tails    map[string][]string // last lines of workers that are starting
 	names    map[nameKey]string
+	remarks  map[*remark]bool // listeners to workers' logs
 	metas    metas
 }
 
@@ -82,7 +83,7 @@ func New(cfg Config) *Node {
 		cfg.Poll = 2 * time.Second
 	}
 	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
-		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}, metas: newMetas()}
+		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}, remarks: map[*remark]bool{}, metas: newMetas()}
 }
 
 // later has f carried out soon, by Watch.
@@ -166,6 +167,7 @@ func (n *Node) noteEvent(x nodelink.Notice) bool {
 	}
 	switch {
 	case topic == "on_log":
+		n.heard(worker, x.Args)
 		if lines, ok := n.tails[worker]; ok && len(x.Args) > 0 {
 			line, _ := wamp.AsString(x.Args[0])
 			lines = append(lines, plain(line))

@@ -45,6 +45,10 @@ func handlingOf(k *ops.Kind) handling {
 		return realms{}
 	case ops.RealmRole:
 		return roles{}
+	case ops.RouterTransport:
+		return transports{}
+	case ops.TransportPath:
+		return paths{}
 	}
 	panic("crossbar: nothing handles objects of kind " + k.Key)
 }

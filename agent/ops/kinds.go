@@ -27,7 +27,7 @@ type Kind struct {
 }
 
 // Kinds are all of them, each parent before what belongs to it.
-var Kinds = []*Kind{RouterRealm, RealmRole}
+var Kinds = []*Kind{RouterRealm, RealmRole, RouterTransport, TransportPath}
 
 // children are the kinds that belong to objects of k; those of nil belong to a
 // worker.

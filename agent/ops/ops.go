@@ -68,6 +68,7 @@ func New(cfg Config) (*Ops, error) {
 	o.inv = newInventory(o.cfg)
 	o.bindNode()
 	o.bindRouter()
+	o.bindTransports()
 	o.bindMeta()
 	for _, op := range catalog.All() {
 		if op.Realm != catalog.Remote || op.Forward == "" {

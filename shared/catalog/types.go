@@ -10,6 +10,9 @@ import (
 type (
 	// ObjectID names a worker, realm, role, transport, component or trace.
 	ObjectID string
+	// PathID names a path of a Web transport: the path without its leading
+	// slash, or "/", the root.
+	PathID string
 	// NodeID names a node in its realm.
 	NodeID string
 	// NodeRef is a node id or oid.
@@ -42,6 +45,8 @@ var checker = reflect.TypeFor[Checker]()
 // Valid and Form make the types Checkers.
 func (v ObjectID) Valid() bool  { return wire.ValidObjectID(string(v)) }
 func (ObjectID) Form() string   { return wire.ObjectIDForm }
+func (v PathID) Valid() bool    { return wire.ValidPathID(string(v)) }
+func (PathID) Form() string     { return wire.PathIDForm }
 func (v NodeID) Valid() bool    { return wire.ValidNodeID(string(v)) }
 func (NodeID) Form() string     { return wire.NodeIDForm }
 func (v NodeRef) Valid() bool   { return wire.ValidNodeID(string(v)) || wire.ValidOID(string(v)) }

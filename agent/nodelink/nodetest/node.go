@@ -59,8 +59,9 @@ type Worker struct {
 	Created          time.Time
 	CPUs             wamp.List
 
-	realms map[string]*realm
-	extra  []string // procedures of its realms
+	realms     map[string]*realm
+	transports map[string]*transport
+	extra      []string // procedures of its realms
 }
 
 // handler carries out a procedure; ctx ends with the session.

@@ -77,7 +77,7 @@ func (n *Node) startWorker(ctx context.Context, i *wamp.Invocation) client.Invok
 
 func (n *Node) newWorker(id, typ string) *Worker {
 	n.nextPID++
-	w := &Worker{ID: id, Type: typ, Status: "starting", PID: n.nextPID, Created: time.Now(), realms: map[string]*realm{}}
+	w := &Worker{ID: id, Type: typ, Status: "starting", PID: n.nextPID, Created: time.Now(), realms: map[string]*realm{}, transports: map[string]*transport{}}
 	n.workers[id] = w
 	return w
 }
@@ -114,6 +114,7 @@ func (n *Node) procedures(w *Worker) map[string]func(context.Context, *wamp.Invo
 		},
 	}
 	if w.Type == "router" {
+		maps.Copy(t, n.transportProcedures(w))
 		maps.Copy(t, table{
 			"get_router_realms":       func(context.Context, *wamp.Invocation) client.InvokeResult { return n.getRealms(w) },
 			"get_router_realm":        func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.getRealm(w, i) },

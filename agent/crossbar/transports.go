@@ -1,0 +1,93 @@
+package crossbar
+
+import (
+	"context"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"fabric.center/cfc/agent/ops"
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+// transports are the transports of a router worker.
+type transports struct{}
+
+func (transports) probe() string { return "get_router_transports" }
+
+func (transports) ids(ctx context.Context, s *site) ([]string, error) {
+	return s.listed(ctx, "get_router_transports")
+}
+
+func (transports) get(ctx context.Context, s *site, id string) (catalog.Dict, error) {
+	return s.dict(ctx, "get_router_transport", id)
+}
+
+// start starts the transport and then its paths: the node starts the root
+// alone, whatever it is told.
+func (transports) start(ctx context.Context, s *site, id string, config map[string]any) error {
+	said := s.n.overhear(s.id, "Cannot listen on transport endpoint")
+	_, err := s.call(ctx, "start_router_transport", id, wamp.Dict(config))
+	if cfcerr.KindOf(err) == cfcerr.CannotListen {
+		return cannotListen(said.wait(ctx))
+	}
+	said.end()
+	if err != nil {
+		return badConfig(err, "transport")
+	}
+	given, _ := ops.Paths(config)
+	for _, path := range slices.Sorted(maps.Keys(given)) {
+		if path == ops.Root {
+			continue
+		}
+		service, _ := wamp.AsDict(given[path])
+		if err := (paths{}).start(ctx, s.site(ops.TransportPath, id, ""), path, service); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (transports) stop(ctx context.Context, s *site, id string, _ ops.StopOptions) (fate, error) {
+	_, err := s.call(ctx, "stop_router_transport", id)
+	if cfcerr.KindOf(err) == cfcerr.NotRunning {
+		return freed, nil
+	}
+	return freed, err
+}
+
+var failure = regexp.MustCompile(`(?s)<class '[^']*'>: (.*)`)
+
+// cannotListen says why a transport does not listen. The node's answer has
+// the name of a variable in place of the reason, which only its log tells.
+func cannotListen(logged string) error {
+	why := "the node does not say why; its log may"
+	if m := failure.FindStringSubmatch(logged); m != nil {
+		why, _, _ = strings.Cut(m[1], "\n")
+		why = strings.TrimRight(strings.TrimSpace(why), ".]")
+	}
+	return cfcerr.New(cfcerr.CannotListen, "cannot listen on the transport's endpoint: %s", why)
+}
+
+// listed are the ids of a list of dicts.
+func (w *worker) listed(ctx context.Context, procedure string, args ...any) ([]string, error) {
+	v, err := w.call(ctx, procedure, args...)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := wamp.AsList(v)
+	ids := make([]string, 0, len(list))
+	for _, x := range list {
+		d, _ := wamp.AsDict(x)
+		id, isString := wamp.AsString(d["id"])
+		ok = ok && isString
+		ids = append(ids, id)
+	}
+	if !ok {
+		return nil, cfcerr.New(cfcerr.NotSupported, "cannot use the node's answer to %s: it is not a list of dicts with ids", procedure)
+	}
+	return ids, nil
+}
