@@ -26,6 +26,7 @@ import (
 	"fabric.center/cfc/agent/control"
 	"fabric.center/cfc/agent/engine"
 	"fabric.center/cfc/agent/nodelink"
+	"fabric.center/cfc/agent/observe"
 	"fabric.center/cfc/agent/ops"
 	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/agent/state"
@@ -49,6 +50,7 @@ type Daemon struct {
 	policy  *policy.Policy
 	uplink  *uplink.Uplink
 	engine  *engine.Engine
+	streams *observe.Streams
 	node    *node
 
 	pairing sync.Mutex // one change of the pairing at a time
@@ -85,7 +87,7 @@ func Run(ctx context.Context, c Config, reload <-chan os.Signal, log *zap.Logger
 	defer stopping()
 	err = runLayers(ctx,
 		[]part{{"uplink", d.uplink.Run}, {"control", server.Run}, {"signals", func(ctx context.Context) error { return d.signals(ctx, reload) }}},
-		[]part{{"node", d.node.Run}},
+		[]part{{"node", d.node.Run}, {"streams", d.streams.Run}},
 		[]part{{"policy", d.policy.Run}})
 	log.Info("agent stopped", zap.Error(err))
 	return err
@@ -107,10 +109,11 @@ func newDaemon(ctx context.Context, c Config, dir *state.Dir, log *zap.Logger) (
 	}
 	d.policy = policy.Open(path, optional, log.Named("policy"))
 	d.engine = engine.New(c.Docker.engine(log.Named("docker")))
+	d.streams = observe.NewStreams(observe.Limits{}, log.Named("streams"))
 	d.node = &node{cfg: c.Node, ln: ln, dataDir: dir.Path(), log: log, since: d.started, index: catalog.NewIndex()}
 	d.uplink = uplink.New(uplink.Config{Handler: d.node.Call, Attached: d.node.Attached, Joined: d.joined,
 		Agent: uplink.Describe(c.Version, host, d.started), Log: log.Named("uplink")})
-	d.node.common = ops.Config{Docker: d.engine, Policy: d.policy, NodeID: d.uplink.NodeID, Realm: d.uplink.Realm, Publish: d.uplink.Publish, Log: log.Named("ops")}
+	d.node.common = ops.Config{Docker: d.engine, Streams: d.streams, Policy: d.policy, NodeID: d.uplink.NodeID, Realm: d.uplink.Realm, Publish: d.uplink.Publish, Log: log.Named("ops")}
 	d.node.host, err = ops.NewHost(d.node.common)
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())

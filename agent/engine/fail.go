@@ -58,7 +58,7 @@ func failure(doing string, err error) error {
 	return answer(cfcerr.CannotStart)
 }
 
-func unavailable(doing, reason string) error {
+func unavailable(doing, reason string) *cfcerr.Error {
 	return cfcerr.New(cfcerr.Unavailable, "cannot %s: Docker is not available: %s", doing, reason).With("part", "docker").With("reason", reason)
 }
 

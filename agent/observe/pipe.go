@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -20,8 +21,14 @@ const (
 	recordBytes = 512
 )
 
-// Record is one piece of a stream, as the reader gets it.
-type Record = map[string]any
+// Record is one piece of a stream.
+type Record struct {
+	Fields map[string]any // as the reader gets it
+	Size   int            // bytes of its data
+	// Position names the place behind it in what the stream is about, where
+	// another stream can go on; empty where there is no such place.
+	Position string
+}
 
 // End is how a stream has ended. The zero End is one that ended as it should.
 type End struct {
@@ -34,15 +41,10 @@ type End struct {
 
 // Batch is what one read gives.
 type Batch struct {
-	Records []any
-	Next    int64 // where the next read begins
-	End     *End  // there is nothing behind Next
-}
-
-// kept is a record and what it takes.
-type kept struct {
-	record Record
-	size   int
+	Records  []any
+	Next     int64  // where the next read begins
+	Position string // of the last record before Next
+	End      *End   // there is nothing behind Next
 }
 
 // Pipe holds the records of a stream between who fills it and who reads.
@@ -51,8 +53,9 @@ type Pipe struct {
 
 	mu      sync.Mutex
 	first   int64 // number of kept[0]
-	kept    []kept
+	kept    []Record
 	bytes   int
+	behind  string // position of the last record before first
 	end     *End
 	changed chan struct{} // closed and made anew at each change
 }
@@ -60,20 +63,22 @@ type Pipe struct {
 // NewPipe makes an empty pipe that keeps so many bytes.
 func NewPipe(limit int) *Pipe { return &Pipe{limit: limit, changed: make(chan struct{})} }
 
+func (r Record) takes() int { return recordBytes + r.Size + len(r.Position) }
+
 // change wakes all who wait. The lock is held.
 func (p *Pipe) change() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// Put appends a record whose data have so many bytes, and waits while the pipe
-// is full; it fails when ctx ends first.
-func (p *Pipe) Put(ctx context.Context, r Record, size int) error {
-	size += recordBytes
+// Put appends a record, and waits while the pipe is full; it fails when ctx ends
+// first.
+func (p *Pipe) Put(ctx context.Context, r Record) error {
+	size := r.takes()
 	for {
 		p.mu.Lock()
 		if p.bytes == 0 || p.bytes+size <= p.limit {
-			p.kept = append(p.kept, kept{r, size})
+			p.kept = append(p.kept, r)
 			p.bytes += size
 			p.change()
 			p.mu.Unlock()
@@ -95,7 +100,7 @@ func (p *Pipe) Gap(ctx context.Context, lost int64, reason string) error {
 	if lost > 0 {
 		gap["lost"] = lost
 	}
-	return p.Put(ctx, Record{"gap": gap}, len(reason))
+	return p.Put(ctx, Record{Fields: map[string]any{"gap": gap}, Size: len(reason)})
 }
 
 // Finish says that no record comes any more.
@@ -134,14 +139,15 @@ func (p *Pipe) take(from int64, max int) (b Batch, ready bool, err error) {
 			With("first", p.first).With("next", last)
 	}
 	p.release(int(from - p.first))
-	b = Batch{Records: []any{}, Next: from}
+	b = Batch{Records: []any{}, Next: from, Position: p.behind}
 	size := 0
-	for _, k := range p.kept {
-		size += k.size
+	for _, r := range p.kept {
+		size += r.takes()
 		if len(b.Records) > 0 && size > max || len(b.Records) == MostRecords {
 			break
 		}
-		b.Records = append(b.Records, k.record)
+		b.Records = append(b.Records, r.Fields)
+		b.Position = cmp.Or(r.Position, b.Position)
 	}
 	b.Next += int64(len(b.Records))
 	if len(b.Records) == len(p.kept) {
@@ -156,8 +162,9 @@ func (p *Pipe) release(n int) {
 		return
 	}
 	for i := range n {
-		p.bytes -= p.kept[i].size
-		p.kept[i] = kept{}
+		p.bytes -= p.kept[i].takes()
+		p.behind = cmp.Or(p.kept[i].Position, p.behind)
+		p.kept[i] = Record{}
 	}
 	p.kept = p.kept[n:]
 	p.first += int64(n)

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func put(t *testing.T, p *Pipe, texts ...string) {
 	t.Helper()
 	for _, s := range texts {
-		if err := p.Put(t.Context(), Record{"data": s}, len(s)); err != nil {
+		if err := p.Put(t.Context(), Record{Fields: map[string]any{"data": s}, Size: len(s)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -33,7 +33,7 @@ func read(t *testing.T, p *Pipe, from int64, max int) (texts []string, next int6
 		t.Fatal(err)
 	}
 	for _, r := range b.Records {
-		texts = append(texts, r.(Record)["data"].(string))
+		texts = append(texts, r.(map[string]any)["data"].(string))
 	}
 	return texts, b.Next, b.End
 }
@@ -85,12 +85,31 @@ func TestPipeTellsItsEndBehindTheLastRecord(t *testing.T) {
 	}
 }
 
+func TestBatchSaysItsPosition(t *testing.T) {
+	p := NewPipe(PipeBytes)
+	for _, position := range []string{"", "a", "b", ""} {
+		if err := p.Put(t.Context(), Record{Position: position}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Finish(End{})
+	for _, tt := range []struct {
+		from int64
+		max  int
+		want string
+	}{{0, 1, ""}, {1, 1, "a"}, {2, MostBytes, "b"}, {3, 1, "b"}, {4, 1, "b"}} {
+		if b, err := p.Read(t.Context(), tt.from, tt.max); err != nil || b.Position != tt.want {
+			t.Errorf("from %d: %q, %v, want %q", tt.from, b.Position, err, tt.want)
+		}
+	}
+}
+
 func TestFullPipeHoldsBackWhoFillsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPipe(3 * (recordBytes + 1))
 		put(t, p, "a", "b", "c")
 		done := make(chan error, 1)
-		go func() { done <- p.Put(t.Context(), Record{"data": "d"}, 1) }()
+		go func() { done <- p.Put(t.Context(), Record{Size: 1}) }()
 		synctest.Wait()
 		if len(done) > 0 || p.held() > p.limit {
 			t.Fatalf("the pipe took more than its limit: %d", p.held())
@@ -106,7 +125,7 @@ func TestFullPipeHoldsBackWhoFillsIt(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := p.Put(ctx, Record{"data": "e"}, 1); err != context.DeadlineExceeded {
+		if err := p.Put(ctx, Record{Size: 1}); err != context.DeadlineExceeded {
 			t.Errorf("who waited in vain was told %v", err)
 		}
 	})
@@ -131,7 +150,7 @@ func TestReadWaits(t *testing.T) {
 		}()
 		began := time.Now()
 		b, err := p.Read(t.Context(), 0, MostBytes)
-		want := Record{"gap": map[string]any{"lost": int64(7), "reason": "rotated"}}
+		want := map[string]any{"gap": map[string]any{"lost": int64(7), "reason": "rotated"}}
 		if err != nil || len(b.Records) != 1 || !reflect.DeepEqual(b.Records[0], want) || time.Since(began) != time.Second {
 			t.Errorf("%v, %v after %v", b, err, time.Since(began))
 		}

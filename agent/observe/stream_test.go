@@ -26,7 +26,7 @@ func (c *counter) Feed(ctx context.Context, p *Pipe) End {
 		case <-ctx.Done():
 			return End{Reason: "stopped", Details: map[string]any{"code": 7}}
 		}
-		if p.Put(ctx, Record{"data": "tick"}, 4) != nil {
+		if p.Put(ctx, Record{Fields: map[string]any{"data": "tick"}, Size: 4}) != nil {
 			return End{Reason: "stopped"}
 		}
 	}

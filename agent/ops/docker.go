@@ -12,6 +12,7 @@ type Docker interface {
 	Version(context.Context) (catalog.DockerVersion, error)
 	Info(context.Context) (catalog.DockerInfo, error)
 	Status(context.Context) (catalog.DockerStatus, error)
+	DockerStreams
 }
 
 func (o *Ops) bindDocker() {

@@ -11,6 +11,7 @@ import (
 func NewHost(cfg Config) (*Ops, error) {
 	o := newOps(cfg)
 	o.bindDocker()
+	o.bindDockerStreams()
 	return o, o.complete(true)
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"fabric.center/cfc/agent/observe"
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
@@ -33,6 +34,8 @@ type Config struct {
 	Node Node
 	// Docker is the host's engine, for NewHost.
 	Docker Docker
+	// Streams are what rows that open, read and close streams work on.
+	Streams *observe.Streams
 	// Policy may be nil: the host has none.
 	Policy Policy
 	// NodeID and Realm are the names under which the node is paired, empty
@@ -143,7 +146,7 @@ func (o *Ops) carryOut(ctx context.Context, op *catalog.Op, caller catalog.Calle
 	if err := op.Check(args, kwargs); err != nil {
 		return nil, err
 	}
-	if op.Mutates() {
+	if op.Mutates() && !op.OnStream {
 		leave, err := o.lanes.enter(ctx, lane(op, args, kwargs))
 		if err != nil {
 			return nil, err

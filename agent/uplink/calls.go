@@ -41,10 +41,11 @@ func (u *Uplink) handler(realm string) session.Handler {
 	}
 }
 
-// told writes down who did what: changes always, reading where it is wanted.
+// told writes down who did what: changes always, reading and each step through
+// a stream where it is wanted.
 func (u *Uplink) told(c catalog.Caller, key string, took time.Duration, err error) {
 	log := u.log.Debug
-	if op, ok := u.index.ByKey(key); !ok || op.Mutates() {
+	if op, ok := u.index.ByKey(key); !ok || op.Mutates() && !op.OnStream {
 		log = u.log.Info
 	}
 	fields := []zap.Field{zap.String("operation", key), zap.String("caller", c.AuthID), zap.String("role", string(c.Role)), zap.Duration("took", took)}

@@ -26,6 +26,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -83,8 +84,12 @@ func (p Program) Run(ctx context.Context, args []string) int {
 		return a.fail(root, errTokenArgument)
 	}
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
+	var status exitStatus
+	switch {
+	case err == nil:
 		return 0
+	case errors.As(err, &status):
+		return int(status)
 	}
 	return a.fail(cmd, err)
 }

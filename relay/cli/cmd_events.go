@@ -218,10 +218,6 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (f *follower) say(format string, args ...any) {
-	fmt.Fprintf(f.Stderr, "cfc: %s\n", clean(fmt.Sprintf(format, args...)))
-}
-
 func (f *follower) failed() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

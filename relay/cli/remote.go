@@ -14,6 +14,7 @@ import (
 // areas say what an area is about; one that is not listed gets a plain word.
 var areas = map[string]string{
 	"node":   "Pair nodes, list them and steer them",
+	"docker": "Steer the containers of a node's host",
 	"router": "Steer router workers and their realms",
 	"meta":   "Look into realms: sessions, registrations, subscriptions",
 }
@@ -21,7 +22,7 @@ var areas = map[string]string{
 // areaCommands are one command for each area of the catalogue, with a command
 // for each of its rows. What manages nodes stands in the area node.
 func (a *app) areaCommands() []*cobra.Command {
-	byArea := map[string]*cobra.Command{"node": a.nodeCommand()}
+	byArea := map[string]*cobra.Command{"node": a.nodeCommand(), "docker": a.dockerCommand()}
 	var cmds []*cobra.Command
 	for _, o := range catalog.All() {
 		if o.Realm != catalog.Remote {

@@ -111,6 +111,9 @@ type Op struct {
 	Errors             []cfcerr.Kind // beyond those that every call may return
 	Secrets            []string      // paths in the result that only an owner sees
 	Timeout            time.Duration // zero for DefaultTimeout
+	// OnStream rows are the steps through a stream: they come many a second, so
+	// that none waits for another's and they are not logged each.
+	OnStream bool
 
 	in, out reflect.Type
 	args    []Arg

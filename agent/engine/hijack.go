@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/client"
+)
+
+// hijack posts to the engine and takes the connection over: what the engine
+// sends from now on is read from out, never from the connection. Docker's client
+// does the same, but waits for an engine that does not answer without end, and
+// keeps the reason of a refusal to itself.
+func hijack(ctx context.Context, api *client.Client, path string, body any) (conn net.Conn, out *bufio.Reader, err error) {
+	content, err := json.Marshal(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := patiently(ctx)
+	defer cancel()
+	if conn, err = api.Dialer()(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
+	quiet := atEnd(ctx, func() { conn.SetDeadline(past) })
+	defer quiet()
+	req, err := http.NewRequest(http.MethodPost, "http://docker/v"+api.ClientVersion()+path, bytes.NewReader(content))
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header = http.Header{"Content-Type": {"application/json"}, "Connection": {"Upgrade"}, "Upgrade": {"tcp"}}
+	if err = req.Write(conn); err != nil {
+		return nil, nil, errors.Join(context.Cause(ctx), err)
+	}
+	out = bufio.NewReaderSize(conn, chunk)
+	res, err := http.ReadResponse(out, req)
+	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
+		err = refused(res)
+	}
+	if quiet(); err != nil || ctx.Err() != nil {
+		return nil, nil, errors.Join(context.Cause(ctx), err)
+	}
+	return conn, out, nil
+}
+
+// past is a deadline that ends what is under way.
+var past = time.Unix(1, 0)
+
+// atEnd does something when ctx ends before the function that it returns is
+// called, which returns when nothing of it runs any more.
+func atEnd(ctx context.Context, do func()) (quiet func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { do(); close(done) })
+	return sync.OnceFunc(func() {
+		if !stop() {
+			<-done
+		}
+	})
+}
+
+// refused reads why the engine does not hand its connection over.
+func refused(res *http.Response) error {
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err != nil {
+		return err
+	}
+	var said struct{ Message string }
+	if json.Unmarshal(b, &said) != nil || said.Message == "" {
+		said.Message = strings.TrimSpace(string(b))
+	}
+	var class error = cerrdefs.ErrUnknown
+	switch res.StatusCode {
+	case http.StatusNotFound:
+		class = cerrdefs.ErrNotFound
+	case http.StatusConflict:
+		class = cerrdefs.ErrConflict
+	case http.StatusBadRequest:
+		class = cerrdefs.ErrInvalidArgument
+	}
+	return answer{said.Message, class}
+}
+
+// answer is what the engine said, and which kind of answer that is.
+type answer struct {
+	text  string
+	class error
+}
+
+func (a answer) Error() string { return fmt.Sprintf("Error response from daemon: %s", a.text) }
+func (a answer) Unwrap() error { return a.class }
