@@ -16,6 +16,9 @@ type AgentOptions struct {
 	Name    string            // of log, pid file and state, "agent" if empty
 	NodeDir string            // of the node; below the fleet if empty
 	Config  map[string]string // further lines of agent.yaml: key to YAML value
+	// NodeKey is the public key of a node that the agent serves but does not
+	// supervise; it dials in at Listen.
+	NodeKey string
 	// Socket is where the node dials in, handed over as systemd does. Such an
 	// agent has no node of its own.
 	Socket *os.File
@@ -64,6 +67,9 @@ func NewAgent(ctx context.Context, t Tools, n Node, home string, o AgentOptions)
 		return nil, fmt.Errorf("cannot set up the agent: %w", err)
 	}
 	node := fmt.Sprintf("{listen: \"127.0.0.1:%d\", supervise: true, cbdir: %s, crossbar: %s}", a.Listen, a.NodeDir, n.Crossbar)
+	if o.NodeKey != "" {
+		node = fmt.Sprintf("{listen: \"127.0.0.1:%d\", pubkey: %s}", a.Listen, o.NodeKey)
+	}
 	if o.Socket != nil {
 		node = fmt.Sprintf("{pubkey: \"%064d\"}", 0)
 	}

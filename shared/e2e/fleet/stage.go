@@ -43,9 +43,6 @@ func NewStage(ctx context.Context, home string) (s *Stage, err error) {
 	if s.Tools, err = Find(ctx); err != nil {
 		return s, err
 	}
-	if s.Node, err = FindNode(); err != nil {
-		return s, err
-	}
 	if s.Relay, err = StartRelay(ctx, s.Tools, home, RelayOptions{}); err != nil {
 		return s, err
 	}
@@ -56,9 +53,19 @@ func NewStage(ctx context.Context, home string) (s *Stage, err error) {
 	return s, err
 }
 
-// Populate claims the relay, makes the realm, pairs the agent by a token and
-// starts it with its node, and waits until all know of each other.
-func (s *Stage) Populate(ctx context.Context) error {
+// Populate is Pair and Start.
+func (s *Stage) Populate(ctx context.Context) (err error) {
+	if s.Node, err = FindNode(); err != nil {
+		return err
+	}
+	if err := s.Pair(ctx, AgentOptions{}); err != nil {
+		return err
+	}
+	return s.Start(ctx)
+}
+
+// Pair claims the relay, makes the realm, and pairs the agent by a token.
+func (s *Stage) Pair(ctx context.Context, o AgentOptions) error {
 	key, err := identity.Load(s.KeyFile)
 	if err != nil {
 		return err
@@ -77,15 +84,17 @@ func (s *Stage) Populate(ctx context.Context) error {
 	}
 	d, _ := wamp.AsDict(invitation.Arguments[0])
 	s.NodeToken, _ = wamp.AsString(d["token"])
-	if s.Agent, err = NewAgent(ctx, s.Tools, s.Node, s.Home, AgentOptions{}); err != nil {
+	if s.Agent, err = NewAgent(ctx, s.Tools, s.Node, s.Home, o); err != nil {
 		return err
 	}
 	if err := os.WriteFile(s.Agent.Policy, []byte("version: 1\n"+s.Policy), 0o600); err != nil {
 		return err
 	}
-	if err := s.Agent.Pair(ctx, s.Relay.URL(), s.NodeToken); err != nil {
-		return err
-	}
+	return s.Agent.Pair(ctx, s.Relay.URL(), s.NodeToken)
+}
+
+// Start starts the agent with its node, and waits until all know of each other.
+func (s *Stage) Start(ctx context.Context) error {
 	if err := s.Agent.Start(ctx); err != nil {
 		return err
 	}

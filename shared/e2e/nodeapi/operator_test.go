@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,56 +89,119 @@ func operate(t *testing.T, name string) operator {
 // at puts the node before the row's own arguments.
 func at(args []any) []any { return append([]any{node}, args...) }
 
-// call expects a result.
-func (o operator) call(op *catalog.Op, args ...any) any {
+// row finds an operation by its key, under which its area names it.
+func (o operator) row(key string) *catalog.Op {
 	o.Helper()
-	v, err := o.c.Call(within(o.T, 90*time.Second), op.URI(), at(args), nil)
+	op, ok := catalog.NewIndex().ByKey(key)
+	if !ok {
+		o.Fatalf("there is no operation %s", key)
+	}
+	return op
+}
+
+// try calls; the node comes before the arguments.
+func (o operator) try(key string, args ...any) (any, error) {
+	o.Helper()
+	return o.c.Call(within(o.T, 90*time.Second), wire.RemotePrefix+key, at(args), nil)
+}
+
+// call expects a result.
+func (o operator) call(key string, args ...any) any {
+	o.Helper()
+	v, err := o.try(key, args...)
 	if err != nil {
-		o.Fatalf("%s%v: %v", op.Key(), args, err)
+		o.Fatalf("%s%v: %v", key, args, err)
 	}
 	return v
 }
 
-// dict expects a dict, and holds it against the keys that have to be there.
-func (o operator) dict(op *catalog.Op, keys []string, args ...any) map[string]any {
+// dict expects a dict that has these keys.
+func (o operator) dict(keys string, key string, args ...any) map[string]any {
 	o.Helper()
-	d, ok := o.call(op, args...).(map[string]any)
+	d, ok := o.call(key, args...).(map[string]any)
 	if !ok {
-		o.Fatalf("%s%v: no dict", op.Key(), args)
+		o.Fatalf("%s%v: no dict", key, args)
 	}
-	for _, k := range keys {
+	for _, k := range strings.Fields(keys) {
 		if _, ok := d[k]; !ok {
-			o.Errorf("%s%v has no %s: %v", op.Key(), args, k, d)
+			o.Errorf("%s%v has no %s: %v", key, args, k, d)
 		}
 	}
 	return d
 }
 
 // list expects exactly these strings.
-func (o operator) list(op *catalog.Op, args []any, want ...string) {
+func (o operator) list(want []string, key string, args ...any) {
 	o.Helper()
-	got, ok := o.call(op, args...).([]any)
+	got, ok := o.call(key, args...).([]any)
 	same := ok && len(got) == len(want)
 	for i := range min(len(got), len(want)) {
 		same = same && got[i] == want[i]
 	}
 	if !same {
-		o.Errorf("%s%v: %v; expected %v", op.Key(), args, got, want)
+		o.Errorf("%s%v: %v; expected %v", key, args, got, want)
 	}
 }
 
 // fails expects an error of a kind, with a sentence.
-func (o operator) fails(k cfcerr.Kind, op *catalog.Op, args ...any) {
+func (o operator) fails(k cfcerr.Kind, key string, args ...any) {
 	o.Helper()
-	_, err := o.c.Call(within(o.T, 90*time.Second), op.URI(), at(args), nil)
+	_, err := o.try(key, args...)
 	var e *driver.Error
 	if !errors.As(err, &e) || e.URI != k.URI() {
-		o.Errorf("%s%v: %v; expected %s", op.Key(), args, err, k.URI())
+		o.Errorf("%s%v: %v; expected %s", key, args, err, k.URI())
 		return
 	}
 	if text, _ := e.Args[0].(string); text == "" {
-		o.Errorf("%s%v: %s without a sentence: %v", op.Key(), args, e.URI, e.Args)
+		o.Errorf("%s%v: %s without a sentence: %v", key, args, e.URI, e.Args)
 	}
+}
+
+// object is one kind of object of a worker, whose operations are
+// get_<object>s, get_<object>, start_<object> and stop_<object>.
+type object struct {
+	operator
+	area, name string
+	parents    []any // worker, and what the object is in
+}
+
+func (o operator) object(area, name string, parents ...any) object {
+	return object{o, area, name, parents}
+}
+
+func (b object) key(verb, plural string) string { return b.area + "." + verb + "_" + b.name + plural }
+
+// start starts one, looks at it and tries to start it again.
+func (b object) start(id string, config map[string]any) {
+	b.Helper()
+	args := append(slices.Clone(b.parents), id)
+	b.dict("id", b.key("start", ""), append(args, config)...)
+	b.fails(cfcerr.AlreadyRunning, b.key("start", ""), append(args, config)...)
+	if d := b.dict("id config", b.key("get", ""), args...); d["id"] != id {
+		b.Errorf("%s%v: %v", b.key("get", ""), args, d)
+	}
+	if !b.there(id) {
+		b.Errorf("%s does not list %s", b.key("get", "s"), id)
+	}
+}
+
+// stop stops one and expects it to be gone, and not to be stopped twice.
+func (b object) stop(id string, more ...any) {
+	b.Helper()
+	args := append(slices.Clone(b.parents), id)
+	b.dict("id", b.key("stop", ""), append(args, more...)...)
+	if b.there(id) {
+		b.Errorf("%s still lists %s", b.key("get", "s"), id)
+	}
+	b.fails(cfcerr.NoSuchObject, b.key("get", ""), args...)
+	b.fails(cfcerr.NoSuchObject, b.key("stop", ""), append(args, more...)...)
+	b.life(b.area+".on_"+b.name, append(slices.Clone(b.parents), id)...)
+}
+
+func (b object) there(id string) bool {
+	b.Helper()
+	ids, _ := b.call(b.key("get", "s"), b.parents...).([]any)
+	return slices.Contains(ids, any(id))
 }
 
 // worker starts a worker for the length of the test.
@@ -147,7 +211,7 @@ func (o operator) worker(id, kind string, options map[string]any) {
 	for k, v := range options {
 		config[k] = v
 	}
-	o.call(catalog.NodeStartWorker.Op, id, config)
+	o.call("node.start_worker", id, config)
 	o.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(o.Context()), time.Minute)
 		defer cancel()
@@ -160,25 +224,25 @@ func (o operator) worker(id, kind string, options map[string]any) {
 }
 
 // heard waits for the event with these ids after the node, and gives it.
-func (o operator) heard(e *catalog.Event, ids ...string) driver.Event {
+func (o operator) heard(key string, ids ...any) driver.Event {
 	o.Helper()
 	got, err := o.c.Events().Wait(within(o.T, 10*time.Second), func(ev driver.Event) bool {
-		fits := ev.Topic == e.URI() && len(ev.Args) == len(ids)+2 && ev.Args[0] == node
+		fits := ev.Topic == wire.RemotePrefix+key && len(ev.Args) >= len(ids)+2 && ev.Args[0] == node
 		for i, id := range ids {
 			fits = fits && ev.Args[i+1] == id
 		}
 		return fits
 	})
 	if err != nil {
-		o.Errorf("%s%v: %v", e.Key(), ids, err)
+		o.Errorf("%s%v: %v", key, ids, err)
 	}
 	return got
 }
 
 // life hears all events of an object's life.
-func (o operator) life(l catalog.Life, ids ...string) {
+func (o operator) life(prefix string, ids ...any) {
 	o.Helper()
-	for _, e := range []*catalog.Event{l.Starting, l.Started, l.Stopping, l.Stopped} {
-		o.heard(e, ids...)
+	for _, when := range []string{"_starting", "_started", "_stopping", "_stopped"} {
+		o.heard(prefix+when, ids...)
 	}
 }

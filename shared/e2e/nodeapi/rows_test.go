@@ -216,14 +216,14 @@ func TestEveryRowRefusesWhatIsNotThere(t *testing.T) {
 		}
 		args := goodArgs(op)
 		if slices.Contains(op.Errors, cfcerr.NoSuchWorker) {
-			o.fails(cfcerr.NoSuchWorker, op, args...)
+			o.fails(cfcerr.NoSuchWorker, op.Key(), args...)
 		}
 		if op.Scope == catalog.Worker && slices.Contains(op.Errors, cfcerr.NoSuchObject) {
 			args[0] = "absent_router"
 			if kind, ok := typeOf[op.Area]; ok {
 				args[0] = "absent_" + kind
 			}
-			o.fails(cfcerr.NoSuchObject, op, args...)
+			o.fails(cfcerr.NoSuchObject, op.Key(), args...)
 		}
 	}
 }

@@ -79,7 +79,9 @@ func (r Record) Missing() []string {
 			missing = append(missing, o.Key()+" with good arguments")
 		}
 		for _, k := range []cfcerr.Kind{cfcerr.InvalidArgument, cfcerr.NoSuchWorker, cfcerr.NoSuchObject} {
-			if (k == cfcerr.InvalidArgument || slices.Contains(o.Errors, k)) && !slices.Contains(s.Bad, k.URI()) {
+			// A start may fail for what it stands in, and names an object that is not there.
+			due := k == cfcerr.InvalidArgument || slices.Contains(o.Errors, k) && (k != cfcerr.NoSuchObject || !strings.HasPrefix(o.Name, "start_"))
+			if due && !slices.Contains(s.Bad, k.URI()) {
 				missing = append(missing, o.Key()+" refused with "+k.URI())
 			}
 		}
