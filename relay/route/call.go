@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -97,7 +98,7 @@ func (c *call) fail(err *cfcerr.Error) bool {
 		return false
 	}
 	c.caller.hub.met.answered(c.started, err.URI())
-	_ = c.caller.conn.Write(err.Wamp(wamp.CALL, c.request))
+	_ = c.caller.conn.Insist(err.Wamp(wamp.CALL, c.request))
 	return true
 }
 
@@ -212,14 +213,22 @@ func (s *session) failed(e *peer.Error) {
 	c.deliver(s, &peer.Error{Type: wamp.CALL, Request: c.request, URI: e.URI, Payload: e.Payload})
 }
 
-// deliver writes the answer of a call that is over. An answer that the
-// caller's serializer cannot express is still an answer.
+// deliver writes the answer of a call that is over. One that the caller's
+// serializer cannot express, or that his queue has no room for because he does
+// not read, is still an answer.
 func (c *call) deliver(s *session, m wamp.Message) {
-	err := s.conn.Batch().Write(c.caller.conn, m)
-	if err == nil || err == peer.ErrClosed || err == peer.ErrSlow {
+	err := s.conn.Batch().Offer(c.caller.conn, m)
+	if err == nil || err == peer.ErrClosed {
 		return
 	}
-	e := cfcerr.New(cfcerr.NotSupported, "cannot carry the answer of node %s to this client: %v", s.id.AuthID, err).
-		With("node_id", s.id.AuthID).With("reason", "serializer")
-	_ = s.conn.Batch().Write(c.caller.conn, e.Wamp(wamp.CALL, c.request))
+	kind, reason := cfcerr.NotSupported, "serializer"
+	if err == peer.ErrFull {
+		kind, reason = cfcerr.LimitExceeded, "unread"
+		err = errUnread
+	}
+	e := cfcerr.New(kind, "cannot carry the answer of node %s to this client: %v", s.id.AuthID, err).
+		With("node_id", s.id.AuthID).With("reason", reason)
+	_ = s.conn.Batch().Insist(c.caller.conn, e.Wamp(wamp.CALL, c.request))
 }
+
+var errUnread = errors.New("too many answers wait for it to read them; what was asked for is done")

@@ -104,7 +104,7 @@ const (
 
 // A client stops reading while answers flow to it.
 func TestClientThatStopsReading(t *testing.T) {
-	r := newRig(t, route.Config{CallsPerSession: flood}, peer.Options{})
+	r := newRig(t, route.Config{CallsPerSession: flood}, peer.Options{WriteTimeout: time.Second})
 	r.addNode("n1", oid1)
 	r.addNode("n2", "22222222-2222-4222-8222-222222222222")
 	big := strings.Repeat("x", 64<<10)
@@ -139,6 +139,43 @@ func TestClientThatStopsReading(t *testing.T) {
 			t.Errorf("calls of n%d took up to %v (%d calls)", i+1, all[max(0, len(all)-1):], len(all))
 		}
 	}
+}
+
+// A client that stops reading for a while has an answer to each call when it
+// goes on: results as far as its queue had room, errors for the others.
+func TestClientThatReadsAgain(t *testing.T) {
+	r := newRig(t, route.Config{CallsPerSession: flood}, peer.Options{WriteTimeout: time.Minute})
+	r.addNode("n1", oid1)
+	big := strings.Repeat("x", 64<<10)
+	r.agent("n1", "cbor", func(context.Context, *wamp.Invocation) client.InvokeResult {
+		return client.InvokeResult{Args: wamp.List{big}}
+	})
+	c, nc := r.stalling("alice", "viewer")
+	resume := nc.stall(t)
+	for i := range wamp.ID(flood) {
+		c.say(call(i+1, status, "n1"))
+	}
+	r.until("all calls", func() bool { return metric(t, r, "cfc_relay_calls_total") == fmt.Sprint(flood) })
+	resume()
+	answered, results := map[wamp.ID]bool{}, 0
+	for len(answered) < flood {
+		switch m := c.next().(type) {
+		case *wamp.Result:
+			answered[m.Request] = true
+			results++
+		case *wamp.Error:
+			if got := show(m); !strings.HasSuffix(got, "cfc.error.limit_exceeded map[node_id:n1 reason:unread]") {
+				t.Fatal(got)
+			}
+			answered[m.Request] = true
+		default:
+			t.Fatal(show(m))
+		}
+	}
+	if results*len(big) < peer.QueueBytes || results == flood {
+		t.Errorf("%d results had room", results)
+	}
+	c.quiet()
 }
 
 // An agent on a line that is slower than the calls for it keeps its session,

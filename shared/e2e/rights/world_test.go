@@ -54,7 +54,7 @@ func run(m *testing.M) (code int) {
 			code = 1
 		}
 	}()
-	if err := w.build(ctx, home); err != nil {
+	if err := w.build(ctx, home, fleet.RelayOptions{}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		if w.relay != nil {
 			fmt.Fprintln(os.Stderr, w.relay.Tail(40))
@@ -81,12 +81,12 @@ func run(m *testing.M) (code int) {
 }
 
 // build starts the relay with its users, realms and pairings.
-func (w *world) build(ctx context.Context, home string) error {
+func (w *world) build(ctx context.Context, home string, o fleet.RelayOptions) error {
 	tools, err := fleet.Find(ctx)
 	if err != nil {
 		return err
 	}
-	if w.relay, err = fleet.StartRelay(ctx, tools, home, fleet.RelayOptions{}); err != nil {
+	if w.relay, err = fleet.StartRelay(ctx, tools, home, o); err != nil {
 		return err
 	}
 	w.keys = map[string]identity.Key{}
