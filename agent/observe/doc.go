@@ -20,4 +20,8 @@
 // A stream that nobody has asked for Idle ends. How many there are in all and of
 // one user is bounded, and so is the memory of each: together they bound the
 // memory of all, whatever readers do.
+//
+// A Ring is for what is seen whether or not somebody watches, such as a worker's
+// log: it keeps the newest records, the oldest make room, nobody waits to fill
+// it, and any number of readers read the same.
 package observe
