@@ -67,11 +67,18 @@ func translate(name string, m *wamp.Error) error {
 	return e
 }
 
-// brief keeps an error text readable: without the traceback that Python may
-// append, at most a kilobyte.
+// exception is the last line of a traceback, without the module of its class.
+var exception = regexp.MustCompile(`\n(?:[\w.]+\.)?(\w+(?:Error|Exception): [^\n]+)$`)
+
+// brief keeps an error text readable: of the traceback that Python may append
+// the exception alone, and at most a kilobyte.
 func brief(s string) string {
 	if i := strings.Index(s, "Traceback (most recent call last)"); i > 0 {
-		s = s[:i]
+		trace := strings.TrimSpace(s[i:])
+		s = strings.TrimSpace(s[:i])
+		if m := exception.FindStringSubmatch(trace); m != nil {
+			s += ": " + m[1]
+		}
 	}
 	s = strings.TrimSpace(s)
 	if len(s) > 1024 {

@@ -301,6 +301,7 @@ func TestErrorsOfTheNode(t *testing.T) {
 		{"crossbar.error.something_new", "x", cfcerr.NodeError, "crossbar.error.something_new"},
 		{"crossbar.error.feature_unavailable", "no docker", cfcerr.NotSupported, "cfc.error.not_supported"},
 		{"wamp.error.canceled", "callee gone", cfcerr.ConnectionLost, "cfc.error.connection_lost"},
+		{"crossbar.error.x", "boom\nTraceback (most recent call last):\n  File \"secret\"\nbuiltins.ImportError: none\n", cfcerr.NodeError, "crossbar.error.x"},
 		{"wamp.error.runtime_error", "boom\nTraceback (most recent call last):\n secret", cfcerr.NodeError, "wamp.error.runtime_error"},
 		{"wamp.error.runtime_error", "X.echo() missing 1 required positional argument: 'a'", cfcerr.InvalidArgument, "cfc.error.invalid_argument"},
 		{"wamp.error.runtime_error", strings.Repeat("x", 5000), cfcerr.NodeError, "wamp.error.runtime_error"},

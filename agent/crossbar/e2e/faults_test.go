@@ -46,6 +46,8 @@ func TestARealNode(t *testing.T) {
 	}{
 		{"rows", rows},
 		{"sessions of realms", sessions},
+		{"transports", transports},
+		{"paths", paths},
 		{"meta API", metaAPI},
 		{"many changes at once", storm},
 		{"a hundred calls at once", manyCalls},
