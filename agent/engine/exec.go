@@ -150,10 +150,12 @@ type output struct {
 }
 
 func (o *output) put(ctx context.Context, b []byte) error {
-	all := append(o.half, b...)
-	whole := observe.Whole(all)
-	o.half = append([]byte(nil), all[whole:]...)
-	return o.send(ctx, all[:whole])
+	if len(o.half) > 0 {
+		b = append(o.half, b...)
+	}
+	whole := observe.Whole(b)
+	o.half = append([]byte(nil), b[whole:]...)
+	return o.send(ctx, b[:whole])
 }
 
 func (o *output) send(ctx context.Context, b []byte) error {

@@ -13,7 +13,7 @@ import (
 // Bounds of a pipe and of one read.
 const (
 	// PipeBytes is what a pipe keeps; one record more where it is larger.
-	PipeBytes = 512 << 10
+	PipeBytes = 1 << 20
 	// MostBytes and MostRecords bound one answer.
 	MostBytes   = 1 << 20
 	MostRecords = 8192

@@ -31,7 +31,7 @@ type Source interface {
 
 // Limits bound streams; a zero one is the default.
 type Limits struct {
-	All      int           // streams at a time; 64
+	All      int           // streams at a time; 32
 	PerUser  int           // of one user in a realm; 16
 	Idle     time.Duration // after which a stream ends that nobody asks for; 2 minutes
 	Handover time.Duration // after which another session of the user may have it; 5 seconds
@@ -39,7 +39,7 @@ type Limits struct {
 
 func (l Limits) orDefaults() Limits {
 	if l.All == 0 {
-		l.All = 64
+		l.All = 32
 	}
 	if l.PerUser == 0 {
 		l.PerUser = 16

@@ -94,14 +94,19 @@ func (l *logs) show(record map[string]any) error {
 	if record["stream"] == "stderr" {
 		out = l.Stderr
 	}
-	text := string(dataOf(record))
-	if !l.raw && isTerminal(out) {
-		text = cleanLines(text)
-	}
 	if l.stamps {
-		text = cell(record["time"]) + " " + text
+		if _, err := io.WriteString(out, cell(record["time"])+" "); err != nil {
+			return err
+		}
 	}
-	_, err := io.WriteString(out, text)
+	if l.raw || !isTerminal(out) {
+		return writeData(out, record)
+	}
+	var text strings.Builder
+	if err := writeData(&text, record); err != nil {
+		return err
+	}
+	_, err := io.WriteString(out, cleanLines(text.String()))
 	return err
 }
 

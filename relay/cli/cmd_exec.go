@@ -175,8 +175,7 @@ func (x *remoteExec) show(record map[string]any) error {
 	if record["stream"] == "stderr" {
 		out = x.Stderr
 	}
-	_, err := out.Write(dataOf(record))
-	return err
+	return writeData(out, record)
 }
 
 // send passes input on until it ends, or nobody takes it any more.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/base64"
+	"io"
 	"maps"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ const (
 	// readWait is how long one read waits for something to come.
 	readWait = 25 * time.Second
 	// readMost is how many bytes one read asks for.
-	readMost = 256 << 10
+	readMost = 1 << 20
 	// patience is how long a stream is asked for in vain: the agent has ended
 	// one by then that nobody could reach.
 	patience = 2 * time.Minute
@@ -194,15 +195,15 @@ func endError(end map[string]any) error {
 	return cfcerr.FromWamp(uri, wamp.List{end["message"]}, nil)
 }
 
-// dataOf is the data of a record as bytes.
-func dataOf(record map[string]any) []byte {
+// writeData writes the data of a record as they are.
+func writeData(w io.Writer, record map[string]any) (err error) {
 	switch d := record["data"].(type) {
 	case string:
-		return []byte(d)
+		_, err = io.WriteString(w, d)
 	case []byte:
-		return d
+		_, err = w.Write(d)
 	}
-	return nil
+	return err
 }
 
 // jsonRecord is a record as JSON has it: bytes go by another key.
