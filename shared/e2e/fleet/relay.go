@@ -125,8 +125,11 @@ func (r *Relay) Ready(ctx context.Context) error {
 	return nil
 }
 
-// URL is the relay's address as people write it.
-func (r *Relay) URL() string { return fmt.Sprintf("ws://127.0.0.1:%d", r.Port) }
+// Address is where the relay listens.
+func (r *Relay) Address() string { return fmt.Sprintf("127.0.0.1:%d", r.Port) }
+
+// URL is the same as people write it.
+func (r *Relay) URL() string { return "ws://" + r.Address() }
 
 // OwnerToken is the token that the first start has left.
 func (r *Relay) OwnerToken() (string, error) {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/identity"
+	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -144,40 +147,75 @@ func TestSlowLogIns(t *testing.T) {
 	wg.Wait()
 }
 
-// TestManyLogInsAtOnce opens 600 connections that say nothing; whoever has a
-// key comes in all the same.
+// from is how somebody at another address of this machine dials.
+func from(address string) peer.Dialer {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	return d.DialContext
+}
+
+// TestManyLogInsAtOnce logs 600 in at once at the relay's own limits, 100 from
+// each of six addresses, which are as many as may be half-open there. One more
+// address opens 150 connections that say nothing: it keeps 100 of them, and a
+// good key comes in beside those too.
 func TestManyLogInsAtOnce(t *testing.T) {
+	const addresses, each, silent = 6, 100, 150
 	ctx := within(t, time.Minute)
-	var mu sync.Mutex
-	var conns []*websocket.Conn
-	var wg sync.WaitGroup
-	limit := make(chan struct{}, 32)
-	for range 600 {
-		limit <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-limit }()
-			c, err := dial(ctx, wire.UserPath)
-			if err != nil {
-				return // over the limit of one address
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			conns = append(conns, c)
-		})
-	}
-	wg.Wait()
-	t.Cleanup(func() {
-		for _, c := range conns {
-			c.Close()
+	quiet := from("127.0.0.9")
+	before := number(t, &w, "cfc_relay_connections_dropped_total")
+	var mute []net.Conn
+	for range silent {
+		c, err := quiet(ctx, "tcp", w.relay.Address())
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		t.Cleanup(func() { c.Close() })
+		mute = append(mute, c)
+	}
+	for _, c := range mute[:silent-each] {
+		if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("more than a hundred of one address are half-open")
+		}
+	}
+	if dropped := number(t, &w, "cfc_relay_connections_dropped_total") - before; dropped != silent-each {
+		t.Errorf("%v were dropped, expected %d", dropped, silent-each)
+	}
+	logIn := func(dial peer.Dialer) error {
+		conn, err := peer.Dial(ctx, w.relay.URL()+wire.UserPath, peer.DialOptions{Dial: dial, Timeout: time.Minute})
+		if err != nil {
+			return err
+		}
+		c := user(w.keys["vera"], "")
+		c.Timeout = time.Minute
+		s, err := session.Over(ctx, conn, c)
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	}
 	began := time.Now()
-	if err := enroll(ctx, user(w.keys["vera"], "")); err != nil {
-		t.Fatalf("a good user beside %d silent connections: %v", len(conns), err)
+	if err := logIn(quiet); err != nil {
+		t.Errorf("a good user beside a hundred silent connections of his address: %v", err)
 	}
 	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("a good user waited %s", took)
+		t.Errorf("he waited %s", took)
 	}
+	var all sync.WaitGroup
+	start := make(chan struct{})
+	for i := range addresses * each {
+		all.Go(func() {
+			<-start
+			if err := logIn(from(fmt.Sprintf("127.0.0.%d", 2+i%addresses))); err != nil {
+				t.Errorf("log-in %d: %v", i, err)
+			}
+		})
+	}
+	began = time.Now()
+	close(start)
+	all.Wait()
+	t.Logf("%d log-ins took %s", addresses*each, time.Since(began))
 }
 
 // TestFailedLogInsAreCounted signs wrongly with one key until it is told to

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,29 +98,34 @@ func p99(t *testing.T, s *session.Session, least int, stop <-chan struct{}) (tim
 	}
 }
 
-// metric is one line of the relay's metrics.
-func (w *world) metric(t *testing.T, name string) string {
+// number is a line of the relay's metrics.
+func number(t *testing.T, w *world, name string) float64 {
 	t.Helper()
 	req, err := http.NewRequestWithContext(within(t, 10*time.Second), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/metrics", w.relay.Monitor), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer http.DefaultClient.CloseIdleConnections()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	defer http.DefaultClient.CloseIdleConnections()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
 		if v, ok := strings.CutPrefix(line, name+" "); ok {
-			return strings.TrimSpace(v)
+			f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
 		}
 	}
-	return ""
+	t.Fatalf("the relay has no metric %s", name)
+	return 0
 }
 
 // flow has a client make its calls. They all are at the agent before the first
@@ -218,8 +224,8 @@ func TestWhoDoesNotReadDisturbsNobody(t *testing.T) {
 		}
 	}
 	t.Logf("%d results had room, %d calls were answered by an error", results, flood-results)
-	if n := own.metric(t, "cfc_relay_calls_in_flight"); n != "0" {
-		t.Errorf("%s calls are in flight still", n)
+	if n := number(t, &own, "cfc_relay_calls_in_flight"); n != 0 {
+		t.Errorf("%v calls are in flight still", n)
 	}
 	done := make(chan error, 1)
 	go func() {
