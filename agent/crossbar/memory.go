@@ -61,6 +61,9 @@ type stop struct {
 type workerMemory struct {
 	life
 	Kinds map[string]*kindMemory `json:"kinds"` // by the place's kind
+	// Options are those with which the worker was started, null where somebody
+	// else has.
+	Options map[string]any `json:"options"`
 
 	touched uint64 // version of the last change
 }
@@ -125,6 +128,7 @@ func parseMemory(b []byte, err error) (memoryState, error) {
 		if w == nil {
 			return s, fmt.Errorf("worker %s is null", id)
 		}
+		w.Options, _ = whole(w.Options).(map[string]any)
 		for kind, k := range w.Kinds {
 			if k == nil {
 				return s, fmt.Errorf("worker %s: %s is null", id, kind)
@@ -185,8 +189,9 @@ func (m *memory) keep(worker string, l life, f func(*workerMemory)) error {
 	now := &workerMemory{life: l, Kinds: map[string]*kindMemory{}, touched: m.version}
 	if had && old.life == l {
 		maps.Copy(now.Kinds, old.Kinds)
+		now.Options = old.Options
 	}
-	if f(now); len(now.Kinds) == 0 {
+	if f(now); len(now.Kinds) == 0 && now.Options == nil {
 		delete(m.workers, worker)
 	} else {
 		m.workers[worker] = now
@@ -387,6 +392,15 @@ func (m *memory) spared(p place, node string) error {
 func (m *memory) unwanted(p place, public, node string) error {
 	return m.change(p, func(k *kindMemory) {
 		delete(k.Node, public)
+		k.Unwanted = append(k.Unwanted, node)
+	})
+}
+
+// pending keeps that an object is none for callers and is to be ended when
+// that can be done.
+func (m *memory) pending(p place, node string) error {
+	return m.change(p, func(k *kindMemory) {
+		k.drop(node)
 		k.Unwanted = append(k.Unwanted, node)
 	})
 }

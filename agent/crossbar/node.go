@@ -58,6 +58,7 @@ type Node struct {
 	tails    map[string][]string // last lines of workers that are starting
 	names    map[nameKey]string
 	remarks  map[*remark]bool // listeners to workers' logs
+	tries    map[nameKey]try
 	metas    metas
 }
 
@@ -83,7 +84,7 @@ func New(cfg Config) *Node {
 		cfg.Poll = 2 * time.Second
 	}
 	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
-		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}, remarks: map[*remark]bool{}, metas: newMetas()}
+		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}, tries: map[nameKey]try{}, remarks: map[*remark]bool{}, metas: newMetas()}
 }
 
 // later has f carried out soon, by Watch.
@@ -121,9 +122,22 @@ func share(ctx context.Context, most time.Duration) time.Duration {
 	return min(most, time.Until(deadline)*2/3)
 }
 
-// tailLines is how much of what a starting worker writes is kept, to say why
-// it ended.
-const tailLines = 5
+// tailLines is how much is kept of what a worker writes that is starting, or
+// that starts something, to say why it failed.
+const tailLines = 40
+
+// listen keeps what a worker writes from now on, until deaf.
+func (n *Node) listen(worker string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tails[worker] = []string{}
+}
+
+func (n *Node) deaf(worker string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.tails, worker)
+}
 
 func (n *Node) tail(worker string) []string {
 	n.mu.Lock()
@@ -178,7 +192,12 @@ func (n *Node) noteEvent(x nodelink.Notice) bool {
 		n.appeared = append(n.appeared, startedWorker(topic, x.Args[0]))
 		return true
 	}
-	return strings.HasSuffix(topic, "_starting") || strings.HasSuffix(topic, "_started") || topic == "on_worker_ready"
+	for _, end := range []string{"_starting", "_started", "_stop", "_stopped", "on_worker_ready"} {
+		if strings.HasSuffix(topic, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // startedWorker reads on_<type>_started.

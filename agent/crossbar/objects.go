@@ -30,12 +30,18 @@ type handling interface {
 	stop(ctx context.Context, s *site, id string, options ops.StopOptions) (fate, error)
 }
 
+// picky is a handling some of whose objects cannot be stopped.
+type picky interface {
+	mayStop(ctx context.Context, s *site, id string, options ops.StopOptions) error
+}
+
 // fate is what has become of the id of a stopped object.
 type fate uint8
 
 const (
-	freed fate = iota + 1 // it may be used again
-	burnt                 // the node goes on listing it, and never takes it again
+	freed   fate = iota + 1 // it may be used again
+	burnt                   // the node goes on listing it, and never takes it again
+	pending                 // the object is none for callers, but can be ended later only
 )
 
 // handlingOf is how a stock node's objects of the kind are handled.
@@ -49,6 +55,8 @@ func handlingOf(k *ops.Kind) handling {
 		return transports{}
 	case ops.TransportPath:
 		return paths{}
+	case ops.ContainerComponent:
+		return hosted{}
 	}
 	panic("crossbar: nothing handles objects of kind " + k.Key)
 }
@@ -167,14 +175,14 @@ func (s *site) objects(ctx context.Context) ([]ops.Object, error) {
 	}
 	list := make([]ops.Object, 0, len(living))
 	for _, id := range living {
-		name, err := s.name(ctx, id)
+		name, born, err := s.known(ctx, id)
 		if cfcerr.KindOf(err) == cfcerr.NoSuchObject {
 			continue // gone meanwhile
 		}
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, ops.Object{Kind: s.kind, Parent: s.public, ID: s.n.memory.public(s.place(), id), Name: name})
+		list = append(list, ops.Object{Kind: s.kind, Parent: s.public, ID: s.n.memory.public(s.place(), id), Name: name, Born: born})
 	}
 	slices.SortFunc(list, func(a, b ops.Object) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil
@@ -249,6 +257,19 @@ func (s *site) takeBack(ctx context.Context, public, id string, cause error) {
 	s.n.wake()
 }
 
+// MayStop implements ops.Node.
+func (n *Node) MayStop(ctx context.Context, r ops.Ref, options ops.StopOptions) error {
+	s, err := n.site(ctx, r.Kind, r.Worker, r.Parent)
+	if err != nil {
+		return err
+	}
+	id, err := s.find(ctx, r.ID)
+	if p, ok := s.handling.(picky); ok && err == nil {
+		return p.mayStop(ctx, s, id, options)
+	}
+	return err
+}
+
 // Stop implements ops.Node.
 func (n *Node) Stop(ctx context.Context, by string, r ops.Ref, options ops.StopOptions) (catalog.Dict, error) {
 	s, err := n.site(ctx, r.Kind, r.Worker, r.Parent)
@@ -283,6 +304,9 @@ func (s *site) end(ctx context.Context, id string, options ops.StopOptions) erro
 	switch {
 	case err == nil && fate == burnt:
 		err = m.stopped(p, id)
+	case err == nil && fate == pending:
+		s.n.notBefore(nameKey{p, id})
+		return m.pending(p, id)
 	case err == nil, cfcerr.KindOf(err) == cfcerr.NoSuchObject:
 		err = m.freed(p, id)
 	case !unfinished(err) && cfcerr.KindOf(err) != cfcerr.ConnectionLost:
@@ -328,7 +352,7 @@ func (s *site) finishStops(ctx context.Context) {
 	listed, err := s.ids(ctx, s)
 	half := s.n.memory.half(s.place())
 	for _, id := range ids {
-		if err == nil && (slices.Contains(listed, id) || slices.Contains(half, id)) {
+		if err == nil && s.n.due(nameKey{s.place(), id}) && (slices.Contains(listed, id) || slices.Contains(half, id)) {
 			err = s.end(ctx, id, ops.StopOptions{})
 		}
 	}

@@ -2,6 +2,7 @@ package crossbar
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -263,5 +264,13 @@ func (n *Node) Worker(ctx context.Context, id string) (ops.Worker, error) {
 	return w, nil
 }
 
-// short makes a log line of the node fit an error.
-func short(lines []string) string { return strings.Join(lines, " | ") }
+// short makes what a worker has logged fit an error: where it says what was
+// fatal to a component that alone, else the last lines.
+func short(lines []string) string {
+	if i := slices.IndexFunc(lines, isFatal); i >= 0 {
+		return lines[i]
+	}
+	return strings.Join(lines[max(0, len(lines)-5):], " | ")
+}
+
+func isFatal(line string) bool { return strings.Contains(line, "Fatal error in component") }

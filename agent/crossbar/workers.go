@@ -46,6 +46,7 @@ func (n *Node) StartWorker(ctx context.Context, by string, spec ops.WorkerSpec) 
 	// worker from a later one with its id.
 	if w, err := n.Worker(ctx, spec.ID); err == nil {
 		d["pid"], d["created"] = w.PID, w.Created
+		n.memory.spec(w.ID, life{PID: w.PID, Created: w.Created}, spec.Options)
 	}
 	return d, nil
 }
@@ -61,14 +62,8 @@ func withKey(d map[string]any, key string, v any) map[string]any {
 // start calls start_worker, which never answers when the process ends before
 // it is ready. So it is looked at meanwhile.
 func (n *Node) start(ctx context.Context, spec ops.WorkerSpec, options map[string]any) (catalog.Dict, error) {
-	n.mu.Lock()
-	n.tails[spec.ID] = []string{}
-	n.mu.Unlock()
-	defer func() {
-		n.mu.Lock()
-		delete(n.tails, spec.ID)
-		n.mu.Unlock()
-	}()
+	n.listen(spec.ID)
+	defer n.deaf(spec.ID)
 	calling, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
@@ -102,7 +97,12 @@ func givenUp(err error, what string) error {
 	if cfcerr.KindOf(err) == cfcerr.Canceled {
 		return cfcerr.New(cfcerr.Canceled, "canceled: the start of %s is taken back", what)
 	}
-	return cfcerr.New(cfcerr.Timeout, "cannot finish in time: %s was not ready before the deadline, its start is taken back", what)
+	late := cfcerr.New(cfcerr.Timeout, "cannot finish in time: %s was not ready before the deadline, its start is taken back", what)
+	var e *cfcerr.Error
+	if errors.As(err, &e) && e.Details["log"] != nil {
+		return late.With("log", e.Details["log"])
+	}
+	return late
 }
 
 func unfinished(err error) bool {

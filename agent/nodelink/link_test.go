@@ -312,6 +312,9 @@ func TestErrorsOfTheNode(t *testing.T) {
 			t.Errorf("%s %.40q becomes %s %q", c.uri, c.text, e.URI(), e.Message)
 		}
 	}
+	if got := brief("Failed to import class 'a.B'\nTraceback (most recent call last):\n  File \"x\"\nModuleNotFoundError: No module named 'a'\n"); got != "Failed to import class 'a.B': ModuleNotFoundError: No module named 'a'" {
+		t.Errorf("a traceback becomes %q", got)
+	}
 }
 
 func TestNoticesComeInOrder(t *testing.T) {

@@ -65,7 +65,7 @@ func unknown(err error) bool {
 
 // starting is the same for an object. Its worker may be unknown here for a
 // moment when it was started by somebody else.
-func (v *Inventory) starting(r Ref, name, by string) (finish func(error)) {
+func (v *Inventory) starting(r Ref, name, by string) (finish func(born string, err error)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	w := v.workerOf(r.Worker)
@@ -75,13 +75,14 @@ func (v *Inventory) starting(r Ref, name, by string) (finish func(error)) {
 	e := w.addObject(r, name)
 	v.begin(&e.entry)
 	v.tell(r.Kind.Life.Starting, e, catalog.Dict{"by": by})
-	return func(err error) {
+	return func(born string, err error) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		switch {
 		case err != nil:
 			v.dropObject(w, e, reasonFailed, by, err)
 		case !e.gone:
+			e.born = born
 			v.objectUp(e, by)
 		}
 		v.end(&e.entry)

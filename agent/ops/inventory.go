@@ -95,7 +95,7 @@ type workerEntry struct {
 type objectEntry struct {
 	entry
 	Ref
-	Name string
+	Name, born string
 }
 
 func newInventory(cfg Config) *Inventory {
@@ -238,9 +238,9 @@ func (v *Inventory) seenObjects(mark uint64, e *workerEntry, w Worker, late map[
 		listed[r] = true
 		switch old := e.objects[r]; {
 		case old != nil:
-			old.known = false
+			v.stays(e, old, o, mark)
 		case !late[r.key()]:
-			v.appearObject(e, r, o.Name, "")
+			v.appearObject(e, r, o.Name, "").born = o.Born
 		}
 	}
 	for _, r := range e.sorted() {
@@ -248,6 +248,19 @@ func (v *Inventory) seenObjects(mark uint64, e *workerEntry, w Worker, late map[
 		if o != nil && !listed[r] && !o.mine(mark) && !slices.Contains(w.Unseen, r.Kind) {
 			v.dropObject(e, o, o.reason(), o.by, nil)
 		}
+	}
+}
+
+// stays is an object that was told to run and does: perhaps it is another one,
+// which the node has started in place of one that ended.
+func (v *Inventory) stays(w *workerEntry, old *objectEntry, now Object, mark uint64) {
+	switch {
+	case old.mine(mark):
+	case old.born != "" && old.born != now.Born:
+		v.dropObject(w, old, old.reason(), old.by, nil)
+		v.appearObject(w, old.Ref, now.Name, "").born = now.Born
+	default:
+		old.born, old.known = now.Born, false
 	}
 }
 
@@ -324,10 +337,11 @@ func (v *Inventory) log(worker, reason string) {
 }
 
 // appearObject tells of an object that runs.
-func (v *Inventory) appearObject(w *workerEntry, r Ref, name, by string) {
+func (v *Inventory) appearObject(w *workerEntry, r Ref, name, by string) *objectEntry {
 	e := w.addObject(r, name)
 	v.tell(r.Kind.Life.Starting, e, catalog.Dict{"by": by})
 	v.objectUp(e, by)
+	return e
 }
 
 func (v *Inventory) objectUp(e *objectEntry, by string) {

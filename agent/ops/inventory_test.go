@@ -77,6 +77,40 @@ func TestWhatOthersChangeIsToldOnce(t *testing.T) {
 	r.want(t, "and stays gone")
 }
 
+// What the node starts anew by itself has ended and begun, also while nobody
+// looked.
+func TestObjectsThatTheNodeStartsAnew(t *testing.T) {
+	dir := t.TempDir()
+	v, r := newTestInventory(dir)
+	hosted := func(born string) Worker {
+		return Worker{ID: "c", Type: "container", Created: "1", Ready: true, Objects: []Object{{Kind: ContainerComponent, ID: "x", Born: born}}}
+	}
+	up := []string{"container_component_starting c x - -", "container_component_started c x - -"}
+	anew := func(reason string) []string {
+		return append([]string{"container_component_stopped c x " + reason + " -"}, up...)
+	}
+	v.see(hosted("1"))
+	r.want(t, "found", append([]string{"worker_starting c - -", "worker_started c - -"}, up...)...)
+	v.see(hosted("2"))
+	r.want(t, "another one", anew("ended")...)
+	v.see(hosted("2"))
+	r.want(t, "the same")
+	v, r = newTestInventory(dir)
+	v.see(hosted("3"))
+	r.want(t, "while the agent was down", anew("ended while the agent was away")...)
+	x := Ref{Kind: ContainerComponent, Worker: "c", ID: "x"}
+	v.stopping(x, "ann")(nil)
+	mark := v.Mark()
+	v.starting(x, "", "ann")("4", nil)
+	r.list = nil
+	v.Seen(mark, []Worker{hosted("3")}, nil)
+	r.want(t, "an old answer")
+	v.see(hosted("4"))
+	r.want(t, "the answer to a start names it")
+	v.see(hosted("5"))
+	r.want(t, "the next one", anew("ended")...)
+}
+
 // What belongs to something goes with it, and before it.
 func TestObjectsWithinObjects(t *testing.T) {
 	dir := t.TempDir()
@@ -95,7 +129,7 @@ func TestObjectsWithinObjects(t *testing.T) {
 	v.stopping(realm("w", "a"), "eve")(nil)
 	r.want(t, "stopped", "router_realm_stopping w a - eve", "router_realm_role_stopped w a y realm stopped eve", "router_realm_stopped w a stopped eve")
 	mark := v.Mark()
-	v.starting(realm("w", "a"), "com.a", "bob")(nil)
+	v.starting(realm("w", "a"), "com.a", "bob")("", nil)
 	v.found(mark, "w", full.Objects[1:], "bob")
 	r.want(t, "started with its roles", "router_realm_starting w a - bob", "router_realm_started w a - bob",
 		"router_realm_role_starting w a x - bob", "router_realm_role_started w a x - bob", "router_realm_role_starting w a y - bob", "router_realm_role_started w a y - bob")
@@ -131,10 +165,10 @@ func TestOperationsTellWhoAsked(t *testing.T) {
 
 	done := v.starting(realm("w", "a"), "com.a", "bob")
 	v.see(worker("w", "1"))
-	done(nil)
+	done("", nil)
 	v.see(worker("w", "1", "a"))
 	r.want(t, "realm", "router_realm_starting w a - bob", "router_realm_started w a - bob")
-	v.starting(realm("w", "x"), "com.x", "bob")(errors.New("no"))
+	v.starting(realm("w", "x"), "com.x", "bob")("", errors.New("no"))
 	r.want(t, "failed realm", "router_realm_starting w x - bob", "router_realm_stopped w x start failed bob")
 	v.stopping(realm("w", "a"), "eve")(cfcerr.New(cfcerr.CannotStop, "no"))
 	r.want(t, "a stop that failed", "router_realm_stopping w a - eve")
@@ -174,7 +208,7 @@ func TestTheNodeGoesDuringOperations(t *testing.T) {
 
 func TestOperationOnAWorkerNotSeenYet(t *testing.T) {
 	v, r := newTestInventory("")
-	v.starting(realm("w", "a"), "com.a", "bob")(nil)
+	v.starting(realm("w", "a"), "com.a", "bob")("", nil)
 	v.see(worker("w", "1", "a"))
 	r.want(t, "its worker is told later", "router_realm_starting w a - bob", "router_realm_started w a - bob", "worker_starting w - -", "worker_started w - -")
 }
@@ -226,7 +260,7 @@ func TestAnEndWhileTheNodeIsAsked(t *testing.T) {
 
 	finish := v.starting(realm("w", "y"), "com.y", "ann")
 	mark := v.Mark() // the node is asked while realm y is half started
-	finish(cfcerr.New(cfcerr.InvalidConfiguration, "no"))
+	finish("", cfcerr.New(cfcerr.InvalidConfiguration, "no"))
 	v.Seen(mark, []Worker{worker("w", "1", "y")}, nil)
 	r.want(t, "a failed start", "router_realm_starting w y - ann", "router_realm_stopped w y start failed ann")
 

@@ -41,6 +41,7 @@ type objectState struct {
 	Parent string `json:"parent,omitempty"`
 	ID     string `json:"id"`
 	Name   string `json:"name,omitempty"`
+	Born   string `json:"born,omitempty"`
 }
 
 // load reads the file. A damaged one is set aside: without it some events come
@@ -65,7 +66,7 @@ func (v *Inventory) load() {
 		e.known, e.up = true, true
 		for _, o := range w.Objects {
 			x := e.addObject(Ref{kindByKey(o.Kind), w.ID, o.Parent, o.ID}, o.Name)
-			x.known, x.up = true, true
+			x.known, x.up, x.born = true, true, o.Born
 		}
 		v.workers[w.ID] = e
 	}
@@ -112,7 +113,7 @@ func (v *Inventory) save() {
 		w := workerState{ID: id, Type: e.Type, PID: e.PID, Created: e.Created, Objects: []objectState{}}
 		for _, r := range e.sorted() {
 			if o := e.objects[r]; o.up {
-				w.Objects = append(w.Objects, objectState{Kind: r.Kind.Key, Parent: r.Parent, ID: r.ID, Name: o.Name})
+				w.Objects = append(w.Objects, objectState{Kind: r.Kind.Key, Parent: r.Parent, ID: r.ID, Name: o.Name, Born: o.born})
 			}
 		}
 		s.Workers = append(s.Workers, w)

@@ -24,10 +24,13 @@ type Kind struct {
 	// Name is what of its configuration names it beside its id, if anything: no
 	// two of one parent may have the same.
 	Name func(config map[string]any) string
+	// Born is when the node made an object, as it shows it, of a kind that the
+	// node starts anew by itself: it tells one from the next. Else nil.
+	Born func(object catalog.Dict) string
 }
 
 // Kinds are all of them, each parent before what belongs to it.
-var Kinds = []*Kind{RouterRealm, RealmRole, RouterTransport, TransportPath}
+var Kinds = []*Kind{RouterRealm, RealmRole, RouterTransport, TransportPath, ContainerComponent}
 
 // children are the kinds that belong to objects of k; those of nil belong to a
 // worker.
@@ -96,6 +99,14 @@ type Object struct {
 	Parent string
 	ID     string
 	Name   string // what its kind's Name gives
+	Born   string // what its kind's Born gives
+}
+
+func (k *Kind) born(d catalog.Dict) string {
+	if k.Born == nil {
+		return ""
+	}
+	return k.Born(d)
 }
 
 func (o Object) ref(worker string) Ref { return Ref{o.Kind, worker, o.Parent, o.ID} }

@@ -38,6 +38,9 @@ type Node interface {
 	Object(ctx context.Context, r Ref) (catalog.Dict, error)
 	// Start starts one and all that its configuration holds, or nothing.
 	Start(ctx context.Context, by string, r Ref, config map[string]any) (catalog.Dict, error)
+	// MayStop refuses, before anything is told of it, a stop that the node
+	// cannot carry out; with no_such_object when there is none.
+	MayStop(ctx context.Context, r Ref, options StopOptions) error
 	// Stop stops it; its id may be used again.
 	Stop(ctx context.Context, by string, r Ref, options StopOptions) (catalog.Dict, error)
 	// Meta calls a procedure of a realm's meta API by WAMP's name;
@@ -185,6 +188,10 @@ func checkOptions(spec WorkerSpec) error {
 			return cfcerr.Argument("config.executable", "a program to run")
 		}
 		return nil
+	}
+	if spec.Type == "container" && spec.Options["restart"] == "restart-on-failed" {
+		reason := "the node takes restart-on-failed, and then never restarts a component"
+		return cfcerr.New(cfcerr.NotSupported, "cannot start worker %s: %s", spec.ID, reason).With("reason", reason)
 	}
 	cpus, ok := spec.Options["cpu_affinity"]
 	if !ok {

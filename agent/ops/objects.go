@@ -18,23 +18,31 @@ type starts interface {
 // bindKind binds the four rows that every kind of object has.
 func bindKind[L, G, X catalog.Placed, S starts](o *Ops, k *Kind, list catalog.Spec[L, []string], get catalog.Spec[G, catalog.Dict],
 	start catalog.Spec[S, catalog.Dict], stop catalog.Spec[X, catalog.Dict]) {
+	bindLook(o, k, list, get)
+	catalog.Bind(o.table, start, func(ctx context.Context, c catalog.Caller, in S) (catalog.Dict, error) {
+		return o.startObject(ctx, c, k.at(in.Place()), in.Settings())
+	})
+	bindStop(o, k, stop)
+}
+
+func bindLook[L, G catalog.Placed](o *Ops, k *Kind, list catalog.Spec[L, []string], get catalog.Spec[G, catalog.Dict]) {
 	catalog.Bind(o.table, list, func(ctx context.Context, _ catalog.Caller, in L) ([]string, error) {
 		return o.listObjects(ctx, k.within(in.Place()))
 	})
 	catalog.Bind(o.table, get, func(ctx context.Context, _ catalog.Caller, in G) (catalog.Dict, error) {
 		return o.getObject(ctx, k.at(in.Place()))
 	})
-	catalog.Bind(o.table, start, func(ctx context.Context, c catalog.Caller, in S) (catalog.Dict, error) {
-		return o.startObject(ctx, c, k.at(in.Place()), in.Settings())
-	})
-	catalog.Bind(o.table, stop, func(ctx context.Context, c catalog.Caller, in X) (catalog.Dict, error) {
-		return o.stopObject(ctx, c, k.at(in.Place()), StopOptions{})
-	})
 	if list.Crossbar != "" {
 		catalog.BindCrossbar(o.table, list, func(ctx context.Context, _ catalog.Caller, in L) ([]catalog.Dict, error) {
 			return o.showObjects(ctx, k.within(in.Place()))
 		})
 	}
+}
+
+func bindStop[X catalog.Placed](o *Ops, k *Kind, stop catalog.Spec[X, catalog.Dict]) {
+	catalog.Bind(o.table, stop, func(ctx context.Context, c catalog.Caller, in X) (catalog.Dict, error) {
+		return o.stopObject(ctx, c, k.at(in.Place()), StopOptions{})
+	})
 }
 
 // within is the place of a list: what the arguments name is what the objects
@@ -120,7 +128,7 @@ func (o *Ops) startObject(ctx context.Context, caller catalog.Caller, r Ref, con
 	}
 	finish := o.inv.starting(r, name, caller.AuthID)
 	d, err := o.cfg.Node.Start(ctx, caller.AuthID, r, config)
-	finish(err)
+	finish(r.Kind.born(d), err)
 	if err != nil {
 		return nil, named(err, r.Worker)
 	}
@@ -179,12 +187,11 @@ func (o *Ops) foundWithin(ctx context.Context, r Ref, by string) {
 }
 
 func (o *Ops) stopObject(ctx context.Context, caller catalog.Caller, r Ref, options StopOptions) (catalog.Dict, error) {
-	all, err := o.objects(ctx, r)
-	if err != nil {
+	if err := o.needKind(ctx, r); err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(all, func(x Object) bool { return x.ID == r.ID }) {
-		return nil, r.NoSuch()
+	if err := o.cfg.Node.MayStop(ctx, r, options); err != nil {
+		return nil, named(err, r.Worker)
 	}
 	finish := o.inv.stopping(r, caller.AuthID)
 	d, err := o.cfg.Node.Stop(ctx, caller.AuthID, r, options)

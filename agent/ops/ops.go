@@ -72,6 +72,7 @@ func New(cfg Config) (*Ops, error) {
 	o.bindNode()
 	o.bindRouter()
 	o.bindTransports()
+	o.bindContainer()
 	o.bindMeta()
 	for _, op := range catalog.All() {
 		if op.Realm != catalog.Remote || op.Forward == "" {

@@ -61,6 +61,7 @@ type Worker struct {
 
 	realms     map[string]*realm
 	transports map[string]*transport
+	components map[string]*component
 	extra      []string // procedures of its realms
 }
 

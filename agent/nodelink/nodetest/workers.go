@@ -113,6 +113,9 @@ func (n *Node) procedures(w *Worker) map[string]func(context.Context, *wamp.Invo
 			return value(cpus)
 		},
 	}
+	if w.Type == "container" {
+		maps.Copy(t, n.containerProcedures(w))
+	}
 	if w.Type == "router" {
 		maps.Copy(t, n.transportProcedures(w))
 		maps.Copy(t, table{
