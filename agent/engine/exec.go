@@ -282,7 +282,11 @@ func (x *Exec) Resize(ctx context.Context, rows, cols int64) error {
 	_, err := ask(ctx, x.engine, "resize the terminal", func(ctx context.Context, api *client.Client) (any, error) {
 		return nil, api.ContainerExecResize(ctx, x.id, container.ResizeOptions{Height: uint(rows), Width: uint(cols)})
 	})
-	if cfcerr.KindOf(err) == cfcerr.NoSuchObject {
+	if err == nil {
+		return nil
+	}
+	// The engine answers in many ways that the command has just ended.
+	if state, failed := x.inspect(ctx); failed == nil && !state.Running {
 		return cfcerr.New(cfcerr.NotRunning, "cannot resize: the command has ended")
 	}
 	return err

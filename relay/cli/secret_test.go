@@ -45,6 +45,13 @@ func settings(t *testing.T, tty *os.File) unix.Termios {
 	return *s
 }
 
+func setSize(t *testing.T, tty *os.File, rows, cols uint16) {
+	t.Helper()
+	if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // typist types once the prompt is shown, which is when the terminal is ready.
 type typist struct {
 	strings.Builder

@@ -1,0 +1,196 @@
+package docker
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// terminal is a pseudo terminal at which a command runs.
+type terminal struct {
+	t        *testing.T
+	keyboard *os.File // and the screen
+	tty      *os.File
+	before   unix.Termios
+	cmd      *exec.Cmd
+	done     chan error
+
+	mu    sync.Mutex
+	shown strings.Builder
+}
+
+// at starts a command as the leader of a session at a terminal of its own.
+func at(t *testing.T, cmd *exec.Cmd, rows, cols uint16) *terminal {
+	t.Helper()
+	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &terminal{t: t, keyboard: keyboard, cmd: cmd, done: make(chan error, 1)}
+	p.control(func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0) })
+	var n int
+	p.control(func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.TIOCGPTN); return err })
+	if p.tty, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		t.Fatal(err)
+	}
+	p.resize(rows, cols)
+	p.before = p.settings()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = p.tty, p.tty, p.tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var screen sync.WaitGroup
+	screen.Go(p.watch)
+	ended := make(chan struct{})
+	go func() { p.done <- cmd.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+		p.tty.Close()
+		screen.Wait()
+		keyboard.Close()
+	})
+	return p
+}
+
+func (p *terminal) control(do func(fd int) error) {
+	p.t.Helper()
+	raw, err := p.keyboard.SyscallConn()
+	if err == nil {
+		err = errors.Join(raw.Control(func(fd uintptr) { err = do(int(fd)) }), err)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// watch keeps what is shown, until nobody has the terminal open any more.
+func (p *terminal) watch() {
+	b := make([]byte, 4096)
+	for {
+		n, err := p.keyboard.Read(b)
+		p.mu.Lock()
+		p.shown.Write(b[:n])
+		p.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *terminal) resize(rows, cols uint16) {
+	p.t.Helper()
+	p.control(func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	})
+}
+
+func (p *terminal) settings() unix.Termios {
+	p.t.Helper()
+	s, err := unix.IoctlGetTermios(int(p.tty.Fd()), unix.TCGETS)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return *s
+}
+
+func (p *terminal) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shown.String()
+}
+
+// sees waits until a text is shown.
+func (p *terminal) sees(what string) {
+	p.t.Helper()
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(p.text(), what); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("waited in vain for %q; shown is %q", what, p.text())
+		}
+	}
+}
+
+func (p *terminal) types(text string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.keyboard, text); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// ends waits for the command, and sees that the terminal is as it was.
+func (p *terminal) ends(exit int) {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(40 * time.Second):
+		p.t.Fatalf("the command does not end; shown is %q", p.text())
+	}
+	if got := p.cmd.ProcessState.ExitCode(); got != exit {
+		p.t.Errorf("exit code %d, want %d; shown is %q", got, exit, p.text())
+	}
+	if p.settings() != p.before {
+		p.t.Errorf("the terminal is left in another mode; shown is %q", p.text())
+	}
+}
+
+func TestExecAtTheTerminal(t *testing.T) {
+	s := newStage(t)
+	s.box("web", "wait")
+
+	t.Run("size, keys and exit status", func(t *testing.T) {
+		p := at(t, s.cfc("docker", "exec", "-it", "n1", "web", "--", "/box", "size"), 30, 100)
+		p.sees("100 30\r\n")
+		p.resize(50, 132)
+		p.sees("132 50\r\n")
+		p.types("\x03") // the command's, not cfc's
+		p.ends(0)
+	})
+	t.Run("what is typed comes back once", func(t *testing.T) {
+		p := at(t, s.cfc("docker", "exec", "-it", "n1", "web", "/box", "cat"), 24, 80)
+		p.types("grün\r")
+		p.sees("grün\r\ngrün\r\n") // echoed there, and written by cat
+		p.types("\x04")
+		p.ends(0)
+	})
+	t.Run("a status is passed on", func(t *testing.T) {
+		at(t, s.cfc("docker", "exec", "-it", "n1", "web", "/box", "exit", "42"), 24, 80).ends(42)
+	})
+	t.Run("a refusal leaves the terminal alone", func(t *testing.T) {
+		p := at(t, s.cfc("docker", "exec", "-it", "n1", "nobody", "/box"), 24, 80)
+		p.ends(5)
+		p.sees("cfc: cannot ")
+	})
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		t.Run("ended by "+signal.String(), func(t *testing.T) {
+			p := at(t, s.cfc("docker", "exec", "-it", "n1", "web", "/box", "cat"), 24, 80)
+			p.types("x\r")
+			p.sees("x\r\nx\r\n")
+			if err := p.cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			p.ends(8)
+			if n := s.commands("web"); n != 0 {
+				t.Errorf("%d commands are left in the container", n)
+			}
+		})
+	}
+	t.Run("ended with its engine", func(t *testing.T) {
+		p := at(t, s.cfc("docker", "exec", "-it", "n1", "web", "/box", "cat"), 24, 80)
+		p.types("x\r")
+		p.sees("x\r\nx\r\n")
+		s.engine.Kill()
+		p.ends(13)
+		p.sees("Docker is not available")
+		s.engine.Restart()
+	})
+}
