@@ -153,7 +153,9 @@ func throughProxy(ctx context.Context, u *url.URL, address string) (net.Conn, er
 	asked := &url.URL{Scheme: map[string]string{"ws": "http", "wss": "https"}[u.Scheme], Host: u.Host}
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: asked})
 	if err != nil {
-		return nil, err
+		// The library's error quotes the variable, password and all.
+		return nil, fmt.Errorf("%s in the environment is no URL such as http://proxy.example.com:3128",
+			map[string]string{"ws": "HTTP_PROXY", "wss": "HTTPS_PROXY"}[u.Scheme])
 	}
 	if proxy == nil {
 		var d net.Dialer
@@ -164,7 +166,7 @@ func throughProxy(ctx context.Context, u *url.URL, address string) (net.Conn, er
 
 func dialVia(ctx context.Context, proxy *url.URL, address string) (net.Conn, error) {
 	if proxy.Scheme != "http" {
-		return nil, fmt.Errorf("proxy %s: only http proxies are supported", proxy.Redacted())
+		return nil, fmt.Errorf("proxy %s: only http proxies are supported, not %s", proxy.Host, proxy.Scheme)
 	}
 	host := proxy.Host
 	if proxy.Port() == "" {

@@ -16,6 +16,7 @@ type AgentOptions struct {
 	Name    string            // of log, pid file and state, "agent" if empty
 	NodeDir string            // of the node; below the fleet if empty
 	Config  map[string]string // further lines of agent.yaml: key to YAML value
+	Env     []string          // of its processes, beside the environment of this one
 	// NodeKey is the public key of a node that the agent serves but does not
 	// supervise; it dials in at Listen.
 	NodeKey string
@@ -80,7 +81,7 @@ func NewAgent(ctx context.Context, t Tools, n Node, home string, o AgentOptions)
 	if err := os.WriteFile(a.conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("cannot set up the agent: %w", err)
 	}
-	a.command = Command{Name: o.Name, Path: t.Agent, Args: []string{"run", "--config", a.conf}, Home: home, Dir: home}
+	a.command = Command{Name: o.Name, Path: t.Agent, Args: []string{"run", "--config", a.conf}, Env: o.Env, Home: home, Dir: home}
 	if o.Socket != nil {
 		a.command.Files = []*os.File{o.Socket}
 		a.command.Path, a.command.Args = "/bin/sh", []string{"-c", "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=node exec " + t.Agent + " run --config " + a.conf}
@@ -98,7 +99,8 @@ func (a *Agent) Pair(ctx context.Context, url, token string, more ...string) err
 // run runs one of the agent's commands.
 func (a *Agent) run(ctx context.Context, stdin string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, a.program, args...)
-	cmd.Env, cmd.Dir, cmd.Stdin = append(clean(os.Environ()), marker+"="+a.command.Home), a.command.Dir, strings.NewReader(stdin)
+	cmd.Env = append(append(clean(os.Environ()), a.command.Env...), marker+"="+a.command.Home)
+	cmd.Dir, cmd.Stdin = a.command.Dir, strings.NewReader(stdin)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
