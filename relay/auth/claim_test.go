@@ -267,7 +267,7 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	kinds("unpaired", cfcerr.NotAuthorized, 0, cfcerr.NodeUnpaired, cfcerr.AuthenticationFailed)
-	if err := r.DeleteUser(r.Ctx(), "bob"); err != nil {
+	if _, err := r.DeleteUser(r.Ctx(), "bob", ""); err != nil {
 		t.Fatal(err)
 	}
 	kinds("deleted", cfcerr.AuthenticationFailed, cfcerr.AuthenticationFailed, cfcerr.NodeUnpaired, cfcerr.AuthenticationFailed)

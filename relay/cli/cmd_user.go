@@ -25,16 +25,22 @@ func (a *app) userCommand() *cobra.Command {
 			})
 		},
 	}
+	var heir string
 	rm := &cobra.Command{
-		Use: "rm USER", Short: catalog.DeleteUser.Summary(), Args: words("USER"), ValidArgsFunction: nothing,
+		Use: "rm USER", Short: catalog.DeleteUser.Summary(), Long: catalog.DeleteUser.Doc, Args: words("USER"), ValidArgsFunction: nothing,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.place()
 			if err != nil {
 				return err
 			}
-			return one(cmd.Context(), a, p, catalog.DeleteUser, nil, args[0])
+			list := []any{args[0]}
+			if heir != "" {
+				list = append(list, heir)
+			}
+			return one(cmd.Context(), a, p, catalog.DeleteUser, nil, list...)
 		},
 	}
+	rm.Flags().StringVar(&heir, "heir", "", "the user who becomes owner of the realms that have no other")
 	return family("user", "Manage the users of the relay", ls, rm, a.inviteUserCommand())
 }
 

@@ -91,17 +91,27 @@ func (m *Manager) listUsers(ctx context.Context, _ catalog.Caller, _ catalog.Non
 	return out, err
 }
 
-func (m *Manager) deleteUser(ctx context.Context, c catalog.Caller, in catalog.UserIn) (catalog.UserDeleted, error) {
-	user := string(in.User)
+func (m *Manager) deleteUser(ctx context.Context, c catalog.Caller, in catalog.DeleteUserIn) (catalog.UserDeleted, error) {
+	user, heir := string(in.User), ""
+	if in.Heir != nil {
+		heir = string(*in.Heir)
+	}
 	return changed(ctx, m, c.AuthID, func() (catalog.UserDeleted, error) {
 		if err := m.relayOwner(ctx, c, "delete a user"); err != nil {
 			return catalog.UserDeleted{}, err
 		}
-		if err := m.cfg.Store.DeleteUser(ctx, user); err != nil {
+		inherited, err := m.cfg.Store.DeleteUser(ctx, user, heir)
+		if err != nil {
 			return catalog.UserDeleted{}, err
 		}
 		m.cfg.Hub.End(wire.CloseUserDeleted, "the user "+user+" is no more", isUser(user, ""))
 		m.record(c, audit.Event{Event: audit.UserDeleted, User: user})
-		return catalog.UserDeleted{User: user, Deleted: wire.Time(m.cfg.Now())}, nil
+		for realm, before := range inherited {
+			if before != "" {
+				m.cfg.Hub.End(wire.CloseRoleChanged, "your role in realm "+realm+" is owner now", isUser(heir, realm))
+			}
+			m.record(c, audit.Event{Event: audit.MemberSet, Realm: realm, User: heir, Role: string(wire.Owner), Reason: "heir of " + user})
+		}
+		return catalog.UserDeleted{User: user, Deleted: wire.Time(m.cfg.Now()), Inherited: sortedKeys(inherited)}, nil
 	})
 }

@@ -158,11 +158,24 @@ func TestUsers(t *testing.T) {
 	r.refuse(cfcerr.LastOwner, "root", "delete_user", "root")
 	r.refuse(cfcerr.NoSuchUser, "root", "delete_user", "ghost")
 	r.hub.sessions = []route.Identity{{AuthID: "bob", Realm: "r1"}, {AuthID: "bob", Realm: wire.UsersRealm}, {AuthID: "ann", Realm: "r1"}}
-	if got := r.must("root", "delete_user", "bob"); got != (catalog.UserDeleted{User: "bob", Deleted: begin}) {
+	if got, want := r.must("root", "delete_user", "bob"), (catalog.UserDeleted{User: "bob", Deleted: begin, Inherited: []string{}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("deleted %+v", got)
 	}
 	r.did("end bob@r1: cfc.close.user_deleted", "end bob@"+wire.UsersRealm+": cfc.close.user_deleted")
 	r.audited(audit.UserDeleted, "root", "bob")
+
+	// The way out for a realm whose last owner is to go.
+	r.must("ann", "add_member", "r1", "eve", "viewer")
+	r.refuse(cfcerr.NoSuchUser, "root", "delete_user", "ann", "ghost")
+	r.refuse(cfcerr.InvalidArgument, "root", "delete_user", "ann", "ann")
+	r.did()
+	r.hub.sessions = []route.Identity{{AuthID: "ann", Realm: "r1"}, {AuthID: "eve", Realm: "r1"}}
+	if got, want := r.must("root", "delete_user", "ann", "eve"), (catalog.UserDeleted{User: "ann", Deleted: begin, Inherited: []string{"r1"}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("deleted %+v", got)
+	}
+	r.did("end ann@r1: cfc.close.user_deleted", "end eve@r1: cfc.close.role_changed")
+	r.audited(audit.MemberSet, "root", "eve")
+	r.must("eve", "get_management_realm", "r1")
 }
 
 func TestStatus(t *testing.T) {

@@ -163,7 +163,7 @@ func TestTruncatedWhileInUse(t *testing.T) {
 	if s.Healthy() == nil {
 		t.Fatal("the store calls itself healthy")
 	}
-	if err := s.DeleteUser(t.Context(), "root"); err == nil {
+	if _, err := s.DeleteUser(t.Context(), "root", ""); err == nil {
 		t.Fatal("a write went on")
 	}
 }
@@ -198,7 +198,7 @@ func TestWriteWaitsNoLongerThanItsContext(t *testing.T) {
 	s.writing <- struct{}{}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := s.DeleteUser(ctx, "x"); err == nil || ctx.Err() == nil {
+	if _, err := s.DeleteUser(ctx, "x", ""); err == nil || ctx.Err() == nil {
 		t.Fatalf("got %v", err)
 	}
 	<-s.writing

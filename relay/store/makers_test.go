@@ -71,7 +71,8 @@ func TestTokensAreCountedByMaker(t *testing.T) {
 	if i := slices.IndexFunc(users, func(u User) bool { return !u.Owner }); i < 0 {
 		t.Error("no token was ever claimed")
 	} else {
-		must(t, s.DeleteUser(ctx, users[i].Name))
+		_, err := s.DeleteUser(ctx, users[i].Name, "")
+		must(t, err)
 	}
 	want := counted(t, s, now)
 	must(t, s.Close())

@@ -106,9 +106,10 @@ type Store interface {
 
 	User(ctx context.Context, name string) (User, error)
 	Users(ctx context.Context) ([]User, error)
-	// DeleteUser removes keys, memberships and tokens with the user. LastOwner
-	// when a realm, or the relay, would be left without an owner.
-	DeleteUser(ctx context.Context, name string) error
+	// DeleteUser removes keys, memberships and tokens with the user. Realms that
+	// have no other owner go to the heir, who is told with the role that he had
+	// there. LastOwner when there is none, and for the relay's owner.
+	DeleteUser(ctx context.Context, name, heir string) (inherited map[string]wire.Role, err error)
 	// Holder is whose a key is; nobody's is no error.
 	Holder(ctx context.Context, pubkey string) (Holder, error)
 

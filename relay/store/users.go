@@ -40,8 +40,9 @@ func (b *Bolt) Holder(ctx context.Context, pubkey string) (h Holder, err error) 
 }
 
 // DeleteUser implements Store.
-func (b *Bolt) DeleteUser(ctx context.Context, name string) error {
-	return b.update(ctx, func(tx *txn) error {
+func (b *Bolt) DeleteUser(ctx context.Context, name, heir string) (inherited map[string]wire.Role, err error) {
+	inherited = map[string]wire.Role{}
+	err = b.update(ctx, func(tx *txn) error {
 		u, err := userOf(tx, name, "delete")
 		if err != nil {
 			return err
@@ -52,6 +53,11 @@ func (b *Bolt) DeleteUser(ctx context.Context, name string) error {
 		in, err := membershipsOf(tx, name)
 		if err != nil {
 			return err
+		}
+		if heir != "" {
+			if err := inherit(tx, in, name, heir, inherited); err != nil {
+				return err
+			}
 		}
 		for realm := range in {
 			if err := leave(tx, realm, name, "delete"); err != nil {
@@ -68,6 +74,37 @@ func (b *Bolt) DeleteUser(ctx context.Context, name string) error {
 		}
 		return users.del(tx, name)
 	})
+	return inherited, err
+}
+
+// inherit makes the heir an owner of the realms whose last owner the user is;
+// inherited gets the roles that he had there before.
+func inherit(tx *txn, in map[string]wire.Role, user, heir string, inherited map[string]wire.Role) error {
+	if _, err := userOf(tx, heir, "make owner"); err != nil {
+		return err
+	}
+	if heir == user {
+		return cfcerr.Argument("heir", "another user than the one to be deleted")
+	}
+	for realm, role := range in {
+		if role != wire.Owner {
+			continue
+		}
+		other, err := otherOwner(tx, realm, user)
+		if err != nil {
+			return err
+		}
+		if other != "" {
+			continue
+		}
+		if inherited[realm], err = roleOf(tx, realm, heir); err != nil {
+			return err
+		}
+		if err := members.put(tx, pair(realm, heir), member{string(wire.Owner)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bindUserKey makes a free key the user's and writes the user.
@@ -184,13 +221,7 @@ func leave(tx *txn, realm, user, what string) error {
 // succeed makes sure that the realm has an owner besides user, and makes one of
 // them its owner by name where user was.
 func succeed(tx *txn, realm, user, what string) error {
-	other := ""
-	err := members.scan(tx, pair(realm, ""), func(name string, m member) error {
-		if other == "" && name != user && wire.Role(m.Role) == wire.Owner {
-			other = name
-		}
-		return nil
-	})
+	other, err := otherOwner(tx, realm, user)
 	if err != nil {
 		return err
 	}
@@ -203,6 +234,17 @@ func succeed(tx *txn, realm, user, what string) error {
 	}
 	r.Owner = other
 	return realms.put(tx, realm, r)
+}
+
+// otherOwner is an owner of the realm besides user, empty for none.
+func otherOwner(tx *txn, realm, user string) (other string, err error) {
+	err = members.scan(tx, pair(realm, ""), func(name string, m member) error {
+		if other == "" && name != user && wire.Role(m.Role) == wire.Owner {
+			other = name
+		}
+		return nil
+	})
+	return other, err
 }
 
 // newUser makes a user without keys.

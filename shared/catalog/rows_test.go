@@ -29,7 +29,7 @@ var contract = map[Realm]map[string]string{
 		"cfc.add_member(realm, user, role)":                "any user",
 		"cfc.remove_member(realm, user)":                   "any user",
 		"cfc.get_users()":                                  "relay's owner",
-		"cfc.delete_user(user)":                            "relay's owner",
+		"cfc.delete_user(user, heir=null)":                 "relay's owner",
 		"cfc.create_token(purpose, options={})":            "any user",
 		"cfc.get_tokens()":                                 "any user",
 		"cfc.revoke_token(id)":                             "any user",

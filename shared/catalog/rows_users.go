@@ -67,6 +67,8 @@ type (
 	UserDeleted struct {
 		User    string `json:"user"`
 		Deleted string `json:"deleted"`
+		// Inherited are the realms that went to the heir.
+		Inherited []string `json:"inherited"`
 	}
 	// TokenMade is the only answer that ever holds a token's secret.
 	TokenMade struct {
@@ -149,9 +151,10 @@ type (
 	RealmsIn struct {
 		ReturnNames *bool `wamp:"return_names,optional" doc:"names and not oids, or the other way round"`
 	}
-	// UserIn names a user.
-	UserIn struct {
-		User UserName `wamp:"user" doc:"the user"`
+	// DeleteUserIn is the end of a user, and who comes after.
+	DeleteUserIn struct {
+		User UserName  `wamp:"user" doc:"the user"`
+		Heir *UserName `wamp:"heir,optional" doc:"the user who becomes owner of the realms that have no other"`
 	}
 	// CreateTokenIn is a token to be. The options are checked by name.
 	CreateTokenIn struct {
@@ -192,8 +195,8 @@ var (
 		Doc: "Remove a member from a management realm. The member's sessions there end at once; owners remove anybody, a member himself.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NoSuchUser, cfcerr.LastOwner}})
 	GetUsers = define[None, []UserInfo](Op{Realm: Users, Name: "get_users", Access: RelayOwner,
 		Doc: "List the users of the relay."})
-	DeleteUser = define[UserIn, UserDeleted](Op{Realm: Users, Name: "delete_user", Access: RelayOwner,
-		Doc: "Delete a user with all keys and memberships.", Errors: []cfcerr.Kind{cfcerr.NoSuchUser, cfcerr.LastOwner}})
+	DeleteUser = define[DeleteUserIn, UserDeleted](Op{Realm: Users, Name: "delete_user", Access: RelayOwner,
+		Doc: "Delete a user with all keys and memberships. Realms that have no other owner go to the heir; without one the user stays.", Errors: []cfcerr.Kind{cfcerr.NoSuchUser, cfcerr.LastOwner}})
 	CreateToken = define[CreateTokenIn, TokenMade](Op{Realm: Users, Name: "create_token", Access: AnyUser,
 		Doc: "Make a one-time token that brings in a node or a user, or a ticket for scripts. The secret is shown this once.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NoSuchUser, cfcerr.NameTaken}})
 	GetTokens = define[None, []TokenInfo](Op{Realm: Users, Name: "get_tokens", Access: AnyUser,

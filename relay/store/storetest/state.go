@@ -53,7 +53,7 @@ func testDeleteUser(t *testing.T, w *World) {
 	w.OK(err)
 	own := w.Token(store.Token{Purpose: wire.ForTicket, User: "bob", By: "bob", Uses: 2})
 	other := w.Token(store.Token{Purpose: wire.ForTicket, User: "eve", By: "eve"})
-	w.OK(w.DeleteUser(w.Ctx(), "bob"))
+	w.OK(deleted(w, "bob"))
 	_, err = w.Store.User(w.Ctx(), "bob")
 	w.Refused(err, cfcerr.NoSuchUser)
 	w.holder(key, store.Holder{})
@@ -65,12 +65,53 @@ func testDeleteUser(t *testing.T, w *World) {
 	if _, err = w.Ticket(w.Ctx(), "eve", other, w.Now); err != nil {
 		t.Fatal(err)
 	}
-	w.Refused(w.DeleteUser(w.Ctx(), "bob"), cfcerr.NoSuchUser)
-	w.Refused(w.DeleteUser(w.Ctx(), "root"), cfcerr.LastOwner)
+	w.Refused(deleted(w, "bob"), cfcerr.NoSuchUser)
+	w.Refused(deleted(w, "root"), cfcerr.LastOwner)
 	// A user of that name later is another one.
 	w.User("bob")
 	if in, err := w.Memberships(w.Ctx(), "bob"); err != nil || len(in) != 0 {
 		t.Fatalf("memberships %v, %v", in, err)
+	}
+}
+
+func deleted(w *World, user string) error {
+	_, err := w.DeleteUser(w.Ctx(), user, "")
+	return err
+}
+
+// Realms whose last owner is deleted go to the heir, and no others.
+func testHeir(t *testing.T, w *World) {
+	for _, u := range []string{"bob", "eve", "ann"} {
+		w.User(u)
+	}
+	for _, realm := range []string{"alone", "known", "shared", "visited"} {
+		w.Realm(realm, map[bool]string{true: "root", false: "bob"}[realm == "visited"])
+	}
+	for _, m := range []struct {
+		realm, user string
+		role        wire.Role
+	}{{"known", "eve", wire.Viewer}, {"shared", "ann", wire.Owner}, {"visited", "bob", wire.Operator}} {
+		_, err := w.SetMember(w.Ctx(), m.realm, m.user, m.role)
+		w.OK(err)
+	}
+	for heir, want := range map[string]cfcerr.Kind{"": cfcerr.LastOwner, "nobody": cfcerr.NoSuchUser, "bob": cfcerr.InvalidArgument} {
+		_, err := w.DeleteUser(w.Ctx(), "bob", heir)
+		w.Refused(err, want)
+	}
+	if m, err := w.Members(w.Ctx(), "known"); err != nil || !maps.Equal(m, map[string]wire.Role{"bob": wire.Owner, "eve": wire.Viewer}) {
+		t.Fatalf("what was refused left %v, %v", m, err)
+	}
+	inherited, err := w.DeleteUser(w.Ctx(), "bob", "eve")
+	if err != nil || !maps.Equal(inherited, map[string]wire.Role{"alone": "", "known": wire.Viewer}) {
+		t.Fatalf("inherited %v, %v", inherited, err)
+	}
+	for realm, want := range map[string]map[string]wire.Role{"alone": {"eve": wire.Owner}, "known": {"eve": wire.Owner}, "shared": {"ann": wire.Owner}, "visited": {"root": wire.Owner}} {
+		if m, err := w.Members(w.Ctx(), realm); err != nil || !maps.Equal(m, want) {
+			t.Errorf("members of %s: %v, %v", realm, m, err)
+		}
+		if r, err := w.Store.Realm(w.Ctx(), realm); err != nil || want[r.Owner] != wire.Owner {
+			t.Errorf("realm %s is %s's, %v", realm, r.Owner, err)
+		}
 	}
 }
 
@@ -170,7 +211,7 @@ func testLastOwner(t *testing.T, w *World) {
 	w.Refused(w.RemoveMember(w.Ctx(), "r1", "bob"), cfcerr.LastOwner)
 	_, err := w.SetMember(w.Ctx(), "r1", "bob", wire.Viewer)
 	w.Refused(err, cfcerr.LastOwner)
-	w.Refused(w.DeleteUser(w.Ctx(), "bob"), cfcerr.LastOwner)
+	w.Refused(deleted(w, "bob"), cfcerr.LastOwner)
 	_, err = w.SetMember(w.Ctx(), "r1", "root", wire.Operator)
 	w.OK(err)
 	w.Refused(w.RemoveMember(w.Ctx(), "r1", "bob"), cfcerr.LastOwner)
@@ -182,7 +223,7 @@ func testLastOwner(t *testing.T, w *World) {
 	if err != nil || r.Owner != "root" {
 		t.Fatalf("owner of the realm is %q, %v", r.Owner, err)
 	}
-	w.OK(w.DeleteUser(w.Ctx(), "bob"))
+	w.OK(deleted(w, "bob"))
 }
 
 func testNodes(t *testing.T, w *World) {

@@ -24,7 +24,7 @@ const MaxTokens = 20
 // with the test.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for name, test := range map[string]func(*testing.T, *World){
-		"users": testUsers, "delete user": testDeleteUser, "realms": testRealms, "delete realm": testDeleteRealm,
+		"users": testUsers, "delete user": testDeleteUser, "heir": testHeir, "realms": testRealms, "delete realm": testDeleteRealm,
 		"members": testMembers, "last owner": testLastOwner, "nodes": testNodes, "last seen": testLastSeen,
 		"tokens": testTokens, "token limit": testTokenLimit, "first owner": testFirstOwner,
 		"claim user": testClaimUser, "claim user refused": testClaimUserRefused, "claim user add": testClaimAdd, "claim user replace": testClaimReplaceUser,
