@@ -56,8 +56,10 @@ func badCalls(o *catalog.Op) []badCall {
 
 // goodConfigs are the dicts that need something in them.
 var goodConfigs = map[string]map[string]any{
-	"realm_config": {"name": "realm1"},
-	"role_config":  {"name": "ghost", "permissions": []any{}},
+	"realm_config":     {"name": "realm1"},
+	"role_config":      {"name": "ghost", "permissions": []any{}},
+	"path_config":      {"type": "json", "value": 1},
+	"transport_config": {"type": "websocket", "endpoint": map[string]any{"type": "unix", "path": "/nowhere"}},
 }
 
 // goodArgs are of the right types and forms; the ids in them name nothing.
@@ -215,10 +217,11 @@ func TestEveryRowRefusesWhatIsNotThere(t *testing.T) {
 			continue
 		}
 		args := goodArgs(op)
-		if slices.Contains(op.Errors, cfcerr.NoSuchWorker) {
+		due := proof.Due(op)
+		if slices.Contains(due, cfcerr.NoSuchWorker) {
 			o.fails(cfcerr.NoSuchWorker, op.Key(), args...)
 		}
-		if op.Scope == catalog.Worker && slices.Contains(op.Errors, cfcerr.NoSuchObject) {
+		if slices.Contains(due, cfcerr.NoSuchObject) {
 			args[0] = "absent_router"
 			if kind, ok := typeOf[op.Area]; ok {
 				args[0] = "absent_" + kind

@@ -62,6 +62,20 @@ func CoversEvent(e *catalog.Event) bool {
 	return e.By == catalog.ByAgent && e.Area != "" && slices.ContainsFunc(catalog.All(), func(o *catalog.Op) bool { return o.Area == e.Area && Covers(o) })
 }
 
+// Due are the errors with which a row has to refuse bad arguments, of those
+// that it declares. A start may fail for what its object stands in; then it is
+// that which is not there.
+func Due(o *catalog.Op) []cfcerr.Kind {
+	due := []cfcerr.Kind{cfcerr.InvalidArgument}
+	if slices.Contains(o.Errors, cfcerr.NoSuchWorker) {
+		due = append(due, cfcerr.NoSuchWorker)
+	}
+	if slices.Contains(o.Errors, cfcerr.NoSuchObject) && !strings.HasPrefix(o.Name, "start_") {
+		due = append(due, cfcerr.NoSuchObject)
+	}
+	return due
+}
+
 // Missing names what the record has no proof of: each operation has to answer
 // good arguments, and to refuse bad ones, with an error that names the worker or
 // object where the row says so.
@@ -78,10 +92,8 @@ func (r Record) Missing() []string {
 		if !s.Good {
 			missing = append(missing, o.Key()+" with good arguments")
 		}
-		for _, k := range []cfcerr.Kind{cfcerr.InvalidArgument, cfcerr.NoSuchWorker, cfcerr.NoSuchObject} {
-			// A start may fail for what it stands in, and names an object that is not there.
-			due := k == cfcerr.InvalidArgument || slices.Contains(o.Errors, k) && (k != cfcerr.NoSuchObject || !strings.HasPrefix(o.Name, "start_"))
-			if due && !slices.Contains(s.Bad, k.URI()) {
+		for _, k := range Due(o) {
+			if !slices.Contains(s.Bad, k.URI()) {
 				missing = append(missing, o.Key()+" refused with "+k.URI())
 			}
 		}
