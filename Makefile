@@ -69,10 +69,11 @@ docs: go-version
 	$(GO) generate ./...
 
 # The relay's path against a bare router, then the whole way against
-# Crossbar.io's own master.
-bench: go-version venv build
+# Crossbar.io's own master, then a command's output against `docker exec`.
+bench: go-version venv docker build
 	$(GO) run ./relay/bench
 	CFC_BIN=$(CURDIR)/bin $(GO) run ./shared/e2e/bench
+	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -run '^$$' -bench . -benchtime 1x ./shared/e2e/docker
 
 # Built, not `go run`, which would not pass SIGTERM on.
 run: go-version venv build

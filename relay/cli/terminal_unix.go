@@ -56,13 +56,14 @@ func (x *remoteExec) atTerminal(ctx context.Context, terminal *os.File) (err err
 // obey passes the terminal's size on. Any other signal ends the command, a
 // second one the program, which must not leave the terminal behind as it is.
 func (x *remoteExec) obey(ctx context.Context, cancel context.CancelFunc, signals chan os.Signal, done chan struct{}) {
-	for {
+	for told := false; ; {
 		select {
 		case s := <-signals:
 			switch {
 			case s == syscall.SIGWINCH:
 				x.resize(ctx)
-			case ctx.Err() == nil:
+			case !told: // ctx may have ended by this very signal already
+				told = true
 				cancel()
 			default:
 				_ = x.raw.restore()

@@ -27,11 +27,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // stage is a relay, an agent and an engine of the test's own.
 type stage struct {
 	*fleet.Stage
-	t      *testing.T
+	t      testing.TB
 	engine *enginetest.Engine
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t testing.TB) *stage {
 	t.Helper()
 	home, err := os.MkdirTemp("", "cfc-docker") // a socket's path is short
 	if err != nil {

@@ -184,6 +184,25 @@ func TestExecAtTheTerminal(t *testing.T) {
 			}
 		})
 	}
+	t.Run("ended twice, while nothing answers", func(t *testing.T) {
+		p := at(t, s.cfc("docker", "exec", "-it", "n1", "web", "/box", "cat"), 24, 80)
+		p.types("x\r")
+		p.sees("x\r\nx\r\n")
+		if err := s.Relay.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Relay.Signal(syscall.SIGCONT) }()
+		for ended := false; !ended; {
+			_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended meanwhile
+			select {
+			case err := <-p.done:
+				ended = true
+				p.done <- err
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		p.ends(-1)
+	})
 	t.Run("ended with its engine", func(t *testing.T) {
 		p := at(t, s.cfc("docker", "exec", "-it", "n1", "web", "/box", "cat"), 24, 80)
 		p.types("x\r")
