@@ -29,8 +29,9 @@ type Unit struct {
 	Env     map[string]string
 	Enabled bool
 
-	words []string
-	work  string // its working directory
+	words  []string
+	work   string // its working directory
+	notify bool   // the node tells when it is ready
 }
 
 // byName is the unit of that name, nil where there is none, or it is an agent's.
@@ -135,6 +136,8 @@ func (u *Unit) read(path string) {
 		switch o.Name {
 		case "ExecStart":
 			u.Exec = strings.ReplaceAll(o.Value, "\\\n", " ") // an empty one takes back
+		case "Type":
+			u.notify = strings.HasPrefix(o.Value, "notify")
 		case "WorkingDirectory":
 			u.work = strings.TrimPrefix(o.Value, "-")
 		case "Environment":
@@ -275,6 +278,9 @@ func (u *Unit) DropIn() string {
 		command = strings.Join(words, " ")
 	}
 	text := "[Unit]\nWants=cfc-agent.service\nAfter=cfc-agent.service\n\n[Service]\nExecStart=\nExecStart=" + command + "\n"
+	if u.notify { // which it is only when the agent has answered
+		text += "TimeoutStartSec=infinity\n"
+	}
 	if u.Env[fabricURL] != "" {
 		text += "UnsetEnvironment=" + fabricURL + "\n"
 	}

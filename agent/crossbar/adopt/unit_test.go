@@ -104,6 +104,17 @@ func TestADropInKeepsTheNodeToItsAgent(t *testing.T) {
 	}
 }
 
+// A node that waits for its agent is not ready, and not to be killed for that.
+func TestADropInWaitsForTheAgent(t *testing.T) {
+	for text, want := range map[string]bool{asStandalone: false, asStandalone + "Type=notify\n": true, asStandalone + "Type=simple\n": false} {
+		r := newRig(t)
+		r.unit("a.service", text)
+		if got := r.Units.of(r.Dir.Path).DropIn(); strings.Contains(got, "TimeoutStartSec=infinity") != want {
+			t.Errorf("for %q it is %q", text, got)
+		}
+	}
+}
+
 func TestWords(t *testing.T) {
 	for s, want := range map[string][]string{
 		"":                  nil,
