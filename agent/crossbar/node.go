@@ -55,6 +55,7 @@ type Node struct {
 	process  host.Process        // of the controller; zero where it cannot be told
 	appeared []ops.Worker        // said to have started, since the node was last asked
 	turns    []turn              // attachments and detachments not yet told
+	settled  chan struct{}       // closed when the first of turns has been told
 	tails    map[string][]string // last lines of workers that are starting
 	names    map[nameKey]string
 	remarks  map[*remark]bool // listeners to workers' logs
@@ -84,7 +85,7 @@ func New(cfg Config) *Node {
 		cfg.Poll = 2 * time.Second
 	}
 	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
-		tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}, tries: map[nameKey]try{}, remarks: map[*remark]bool{}, metas: newMetas()}
+		settled: make(chan struct{}), tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}, tries: map[nameKey]try{}, remarks: map[*remark]bool{}, metas: newMetas()}
 }
 
 // later has f carried out soon, by Watch.

@@ -297,3 +297,51 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
+
+// What is done on a node waits until it has been told that the node is there.
+func TestChangesWaitForTheNodesTurn(t *testing.T) {
+	r := newRig(t, 0)
+	if err := r.Settle(r.within(time.Second)); err != nil {
+		t.Errorf("nothing to wait for: %v", err)
+	}
+	r.noted(nodelink.Notice{Kind: nodelink.Detached, Reason: "test"})
+	r.until("it is told", func() bool { return r.seen.has("detached test") })
+	r.end() // nobody tells anything any more
+	r.noted(nodelink.Notice{Kind: nodelink.Ready})
+	if err := r.Settle(r.within(20 * time.Millisecond)); cfcerr.KindOf(err) != cfcerr.Timeout {
+		t.Errorf("not told yet: %v", err)
+	}
+	gone, cancel := context.WithCancel(r.ctx)
+	cancel()
+	if err := r.Settle(gone); cfcerr.KindOf(err) != cfcerr.Canceled {
+		t.Errorf("not told yet, and nobody waits: %v", err)
+	}
+	r.noted(nodelink.Notice{Kind: nodelink.Detached})
+	if err := r.Settle(r.within(time.Second)); err != nil {
+		t.Errorf("a node that is away again is not waited for: %v", err)
+	}
+	r.noted(nodelink.Notice{Kind: nodelink.Ready})
+	settled, done := make(chan error, 1), make(chan error, 1)
+	go func() { settled <- r.Settle(r.within(5 * time.Second)) }()
+	ctx, stop := context.WithCancel(r.ctx)
+	go func() { done <- r.Watch(ctx, r.seen) }()
+	r.end = func() { stop(); <-done }
+	err := <-settled
+	want := []string{"attached crossbar 26.10.1", "detached test", "attached  ", "detached ", "attached  "}
+	if told := r.seen.told("attached", "detached"); err != nil || len(told) < len(want) || !slices.Equal(told[:len(want)], want) {
+		t.Errorf("it went on with %v, when told was %q", err, told)
+	}
+}
+
+// told are the lines that begin so.
+func (s *seen) told(begins ...string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lines []string
+	for _, line := range s.lines {
+		if slices.ContainsFunc(begins, func(b string) bool { return strings.HasPrefix(line, b) }) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}

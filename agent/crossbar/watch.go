@@ -2,6 +2,7 @@ package crossbar
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -75,22 +76,52 @@ func (n *Node) takeTurns(ctx context.Context, changes ops.Changes) {
 			return
 		}
 		t := n.turns[0]
-		n.turns = n.turns[1:]
-		last := n.process
 		n.mu.Unlock()
-
-		if !t.ready {
-			changes.Detached(t.info.Kind, t.info.Version, t.reason)
-			continue
-		}
-		now := controller(ctx, t.info)
-		if last.PID != 0 && now != last && !last.Alive(ctx) {
-			changes.NodeGone("node gone", "")
-		}
+		n.takeTurn(ctx, t, changes)
 		n.mu.Lock()
-		n.process = now
+		n.turns = n.turns[1:]
+		close(n.settled)
+		n.settled = make(chan struct{})
 		n.mu.Unlock()
-		changes.Attached(t.info.Kind, t.info.Version)
+	}
+}
+
+func (n *Node) takeTurn(ctx context.Context, t turn, changes ops.Changes) {
+	if !t.ready {
+		changes.Detached(t.info.Kind, t.info.Version, t.reason)
+		return
+	}
+	n.mu.Lock()
+	last := n.process
+	n.mu.Unlock()
+	now := controller(ctx, t.info)
+	if last.PID != 0 && now != last && !last.Alive(ctx) {
+		changes.NodeGone("node gone", "")
+	}
+	n.mu.Lock()
+	n.process = now
+	n.mu.Unlock()
+	changes.Attached(t.info.Kind, t.info.Version)
+}
+
+// Settle implements ops.Node. A worker that a call started on a node whose
+// predecessor's end has not been told would be taken for one of that.
+func (n *Node) Settle(ctx context.Context) error {
+	for {
+		n.mu.Lock()
+		pending, settled := n.ready && len(n.turns) > 0, n.settled
+		n.mu.Unlock()
+		if !pending {
+			return nil
+		}
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return cfcerr.New(cfcerr.Canceled, "canceled before it was begun: the node has only just come")
+			}
+			return cfcerr.New(cfcerr.Timeout, "cannot finish in time: it was not begun, the node has only just come")
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ func (v *Inventory) startingWorker(id, typ, by string) (finish func(Worker, erro
 	v.workers[id] = e
 	e.told = true
 	v.begin(&e.entry)
+	v.save() // an agent that dies now has its next tell how it went on
 	v.publish(catalog.OnWorkerStarting, details(catalog.Dict{"id": id, "type": typ, "by": by}), id)
 	return func(w Worker, err error) {
 		v.mu.Lock()
@@ -32,11 +33,17 @@ func (v *Inventory) startingWorker(id, typ, by string) (finish func(Worker, erro
 	}
 }
 
-// stoppingWorker is the same for the end of a worker.
-func (v *Inventory) stoppingWorker(id, by string) (finish func(error)) {
+// stoppingWorker is the same for the end of a worker, which the node has told
+// at mark to be there.
+func (v *Inventory) stoppingWorker(mark uint64, w Worker, by string) (finish func(error)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	id := w.ID
+	if v.ended[id] > mark { // its end has been told already
+		return func(error) {}
+	}
 	e := v.workerOf(id)
+	v.appear(e, w)
 	v.begin(&e.entry)
 	e.by = by
 	v.publish(catalog.OnWorkerStopping, details(catalog.Dict{"id": id, "type": e.Type, "pid": e.PID, "by": by}), id)
@@ -73,7 +80,9 @@ func (v *Inventory) starting(r Ref, name, by string) (finish func(born string, e
 		v.dropObject(w, old, old.reason(), old.by, nil)
 	}
 	e := w.addObject(r, name)
+	e.told = true
 	v.begin(&e.entry)
+	v.save()
 	v.tell(r.Kind.Life.Starting, e, catalog.Dict{"by": by})
 	return func(born string, err error) {
 		v.mu.Lock()
@@ -89,11 +98,15 @@ func (v *Inventory) starting(r Ref, name, by string) (finish func(born string, e
 	}
 }
 
-// stopping is the same for the end of an object.
-func (v *Inventory) stopping(r Ref, by string) (finish func(error)) {
+// stopping is the same for the end of an object, which the node has told at
+// mark to run.
+func (v *Inventory) stopping(mark uint64, r Ref, by string) (finish func(error)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	w := v.workerOf(r.Worker)
+	if v.ended[r.key()] > mark {
+		return func(error) {}
+	}
 	e := w.objects[r]
 	if e == nil {
 		e = w.addObject(r, "")
@@ -122,6 +135,40 @@ func (v *Inventory) found(mark uint64, worker string, all []Object, by string) {
 	for _, o := range all {
 		if r := o.ref(worker); w.objects[r] == nil && v.ended[r.key()] <= mark {
 			v.appearObject(w, r, o.Name, by)
+		}
+	}
+	v.version++
+	v.save()
+}
+
+// knows reports whether everything that the object belongs to has been told,
+// and itself, if that is asked.
+func (v *Inventory) knows(r Ref, itself bool) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	w := v.workers[r.Worker]
+	told := func(r Ref) bool { return w.objects[r] != nil && w.objects[r].up }
+	return w != nil && w.up && (!itself || told(r)) &&
+		(r.Kind.Parent == nil || told(Ref{Kind: r.Kind.Parent, Worker: r.Worker, ID: r.Parent}))
+}
+
+// met tells, if that has not been done, of a worker and objects in it that an
+// operation has come upon: what is done to them is told after their start.
+func (v *Inventory) met(mark uint64, w Worker) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.ended[w.ID] > mark {
+		return
+	}
+	e := v.workerOf(w.ID)
+	v.appear(e, ready(w))
+	for _, o := range w.Objects {
+		switch r := o.ref(w.ID); {
+		case v.ended[r.key()] > mark:
+		case e.objects[r] == nil:
+			v.appearObject(e, r, o.Name, "").born = o.Born
+		case !e.objects[r].mine(mark):
+			v.stays(e, e.objects[r], o, mark)
 		}
 	}
 	v.version++

@@ -260,6 +260,9 @@ func (v *Inventory) stays(w *workerEntry, old *objectEntry, now Object, mark uin
 		v.dropObject(w, old, old.reason(), old.by, nil)
 		v.appearObject(w, old.Ref, now.Name, "").born = now.Born
 	default:
+		if !old.up { // how its start went on while no agent looked
+			v.objectUp(old, "")
+		}
 		old.born, old.known = now.Born, false
 	}
 }

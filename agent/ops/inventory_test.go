@@ -99,7 +99,7 @@ func TestObjectsThatTheNodeStartsAnew(t *testing.T) {
 	v.see(hosted("3"))
 	r.want(t, "while the agent was down", anew("ended while the agent was away")...)
 	x := Ref{Kind: ContainerComponent, Worker: "c", ID: "x"}
-	v.stopping(x, "ann")(nil)
+	v.stopping(v.Mark(), x, "ann")(nil)
 	mark := v.Mark()
 	v.starting(x, "", "ann")("4", nil)
 	r.list = nil
@@ -126,7 +126,7 @@ func TestObjectsWithinObjects(t *testing.T) {
 	blind.Unseen = []*Kind{RealmRole}
 	v.see(blind)
 	r.want(t, "the node could not tell")
-	v.stopping(realm("w", "a"), "eve")(nil)
+	v.stopping(v.Mark(), realm("w", "a"), "eve")(nil)
 	r.want(t, "stopped", "router_realm_stopping w a - eve", "router_realm_role_stopped w a y realm stopped eve", "router_realm_stopped w a stopped eve")
 	mark := v.Mark()
 	v.starting(realm("w", "a"), "com.a", "bob")("", nil)
@@ -170,19 +170,19 @@ func TestOperationsTellWhoAsked(t *testing.T) {
 	r.want(t, "realm", "router_realm_starting w a - bob", "router_realm_started w a - bob")
 	v.starting(realm("w", "x"), "com.x", "bob")("", errors.New("no"))
 	r.want(t, "failed realm", "router_realm_starting w x - bob", "router_realm_stopped w x start failed bob")
-	v.stopping(realm("w", "a"), "eve")(cfcerr.New(cfcerr.CannotStop, "no"))
+	v.stopping(v.Mark(), realm("w", "a"), "eve")(cfcerr.New(cfcerr.CannotStop, "no"))
 	r.want(t, "a stop that failed", "router_realm_stopping w a - eve")
 	v.see(worker("w", "1"))
 	r.want(t, "it ends later", "router_realm_stopped w a ended -")
 
-	v.stoppingWorker("w", "eve")(cfcerr.New(cfcerr.Timeout, "late"))
+	v.stoppingWorker(v.Mark(), worker("w", "1"), "eve")(cfcerr.New(cfcerr.Timeout, "late"))
 	r.want(t, "a stop that nobody awaited", "worker_stopping w - eve")
 	v.see()
 	r.want(t, "it comes true", "worker_stopped w stopped eve")
 	v.startingWorker("w", "router", "bob")(Worker{}, errors.New("no"))
 	r.want(t, "failed start", "worker_starting w - bob", "worker_stopped w start failed bob")
 	v.startingWorker("w", "router", "bob")(worker("w", "2"), nil)
-	v.stoppingWorker("w", "eve")(nil)
+	v.stoppingWorker(v.Mark(), worker("w", "2"), "eve")(nil)
 	v.see()
 	r.want(t, "start and stop", "worker_starting w - bob", "worker_started w - bob", "worker_stopping w - eve", "worker_stopped w stopped eve")
 }
@@ -191,7 +191,7 @@ func TestTheNodeGoesDuringOperations(t *testing.T) {
 	v, r := newTestInventory("")
 	start := v.startingWorker("new", "router", "bob")
 	v.see(worker("old", "1", "a"))
-	stop := v.stopping(realm("old", "a"), "bob")
+	stop := v.stopping(v.Mark(), realm("old", "a"), "bob")
 	r.list = nil
 	v.NodeGone("node gone", "")
 	start(Worker{}, cfcerr.New(cfcerr.ConnectionLost, "gone"))
@@ -264,7 +264,7 @@ func TestAnEndWhileTheNodeIsAsked(t *testing.T) {
 	v.Seen(mark, []Worker{worker("w", "1", "y")}, nil)
 	r.want(t, "a failed start", "router_realm_starting w y - ann", "router_realm_stopped w y start failed ann")
 
-	stop := v.stoppingWorker("w", "ann")
+	stop := v.stoppingWorker(v.Mark(), worker("w", "1"), "ann")
 	mark = v.Mark()
 	stop(nil)
 	v.Seen(mark, []Worker{worker("w", "1")}, nil)

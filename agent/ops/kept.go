@@ -22,26 +22,30 @@ const (
 	inventoryVersion = 2
 )
 
-// inventoryState is the file: what had been told to run when the agent ended.
+// inventoryState is the file: what had been told to run, or to start, when the
+// agent ended.
 type inventoryState struct {
 	Version int           `json:"version"`
 	Workers []workerState `json:"workers"`
 }
 
 type workerState struct {
-	ID      string        `json:"id"`
-	Type    string        `json:"type"`
-	PID     int           `json:"pid"`
-	Created string        `json:"created"`
-	Objects []objectState `json:"objects"`
+	ID      string `json:"id"`
+	Type    string `json:"type"`
+	PID     int    `json:"pid"`
+	Created string `json:"created"`
+	// Starting says that only the begin of its start had been told.
+	Starting bool          `json:"starting,omitempty"`
+	Objects  []objectState `json:"objects"`
 }
 
 type objectState struct {
-	Kind   string `json:"kind"`
-	Parent string `json:"parent,omitempty"`
-	ID     string `json:"id"`
-	Name   string `json:"name,omitempty"`
-	Born   string `json:"born,omitempty"`
+	Kind     string `json:"kind"`
+	Parent   string `json:"parent,omitempty"`
+	ID       string `json:"id"`
+	Name     string `json:"name,omitempty"`
+	Born     string `json:"born,omitempty"`
+	Starting bool   `json:"starting,omitempty"`
 }
 
 // load reads the file. A damaged one is set aside: without it some events come
@@ -63,10 +67,10 @@ func (v *Inventory) load() {
 	}
 	for _, w := range state.Workers {
 		e := newWorkerEntry(Worker{ID: w.ID, Type: w.Type, PID: w.PID, Created: w.Created})
-		e.known, e.up = true, true
+		e.known, e.told, e.up = true, true, !w.Starting
 		for _, o := range w.Objects {
 			x := e.addObject(Ref{kindByKey(o.Kind), w.ID, o.Parent, o.ID}, o.Name)
-			x.known, x.up, x.born = true, true, o.Born
+			x.known, x.told, x.up, x.born = true, true, !o.Starting, o.Born
 		}
 		v.workers[w.ID] = e
 	}
@@ -107,13 +111,13 @@ func (v *Inventory) save() {
 	s := inventoryState{Version: inventoryVersion, Workers: []workerState{}}
 	for _, id := range slices.Sorted(maps.Keys(v.workers)) {
 		e := v.workers[id]
-		if !e.up {
+		if !e.told && !e.up {
 			continue
 		}
-		w := workerState{ID: id, Type: e.Type, PID: e.PID, Created: e.Created, Objects: []objectState{}}
+		w := workerState{ID: id, Type: e.Type, PID: e.PID, Created: e.Created, Starting: !e.up, Objects: []objectState{}}
 		for _, r := range e.sorted() {
-			if o := e.objects[r]; o.up {
-				w.Objects = append(w.Objects, objectState{Kind: r.Kind.Key, Parent: r.Parent, ID: r.ID, Name: o.Name, Born: o.born})
+			if o := e.objects[r]; o.told || o.up {
+				w.Objects = append(w.Objects, objectState{Kind: r.Kind.Key, Parent: r.Parent, ID: r.ID, Name: o.Name, Born: o.born, Starting: !o.up})
 			}
 		}
 		s.Workers = append(s.Workers, w)

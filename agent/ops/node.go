@@ -46,6 +46,9 @@ type Node interface {
 	// Meta calls a procedure of a realm's meta API by WAMP's name;
 	// not_supported where the node does not let anybody look into the realm.
 	Meta(ctx context.Context, realm Ref, procedure string, args wamp.List, kwargs wamp.Dict) (any, error)
+	// Settle waits until Watch has told that the node has come, if it has: what
+	// changes there is told after that.
+	Settle(ctx context.Context) error
 	// Watch tells changes what goes on at the node until ctx ends.
 	Watch(ctx context.Context, changes Changes) error
 }
@@ -105,6 +108,9 @@ func (o *Ops) startWorker(ctx context.Context, caller catalog.Caller, in catalog
 }
 
 func (o *Ops) absent(ctx context.Context, id string) error {
+	if err := o.cfg.Node.Settle(ctx); err != nil {
+		return err
+	}
 	switch _, err := o.cfg.Node.Worker(ctx, id); {
 	case err == nil:
 		return cfcerr.New(cfcerr.AlreadyRunning, "cannot start worker %s: there is one with this id", id).With("worker_id", id)
@@ -236,11 +242,16 @@ func workerOf(d catalog.Dict) Worker {
 }
 
 func (o *Ops) stopWorker(ctx context.Context, caller catalog.Caller, in catalog.StopWorkerIn) (catalog.Dict, error) {
+	if err := o.cfg.Node.Settle(ctx); err != nil {
+		return nil, err
+	}
 	id := string(in.Worker)
-	if _, err := o.cfg.Node.Worker(ctx, id); err != nil {
+	mark := o.inv.Mark()
+	w, err := o.cfg.Node.Worker(ctx, id)
+	if err != nil {
 		return nil, named(err, id)
 	}
-	finish := o.inv.stoppingWorker(id, caller.AuthID)
+	finish := o.inv.stoppingWorker(mark, w, caller.AuthID)
 	d, err := o.cfg.Node.StopWorker(ctx, caller.AuthID, id, in.Kill)
 	finish(err)
 	return d, named(err, id)

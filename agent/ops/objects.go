@@ -126,6 +126,7 @@ func (o *Ops) startObject(ctx context.Context, caller catalog.Caller, r Ref, con
 	if err := o.free(ctx, r, name); err != nil {
 		return nil, err
 	}
+	o.told(ctx, r, false)
 	finish := o.inv.starting(r, name, caller.AuthID)
 	d, err := o.cfg.Node.Start(ctx, caller.AuthID, r, config)
 	finish(r.Kind.born(d), err)
@@ -158,6 +159,9 @@ func (k *Kind) name(config map[string]any) string {
 // free refuses an id or a name that is in use. The node may take the name a
 // second time, and then route both through one.
 func (o *Ops) free(ctx context.Context, r Ref, name string) error {
+	if err := o.cfg.Node.Settle(ctx); err != nil {
+		return err
+	}
 	all, err := o.objects(ctx, r)
 	if err != nil {
 		return err
@@ -186,14 +190,44 @@ func (o *Ops) foundWithin(ctx context.Context, r Ref, by string) {
 	}
 }
 
+// told sees to it that what an object belongs to is told before it, and the
+// object itself where it is there. What the node has started by itself a moment
+// ago may not have been told of yet.
+func (o *Ops) told(ctx context.Context, r Ref, itself bool) {
+	if o.inv.knows(r, itself) {
+		return
+	}
+	mark := o.inv.Mark()
+	w, err := o.cfg.Node.Worker(ctx, r.Worker)
+	if err != nil {
+		return // the operation says what is wrong
+	}
+	if k := r.Kind.Parent; k != nil {
+		w.Objects, err = o.cfg.Node.Objects(ctx, k, r.Worker, "")
+	}
+	if itself && err == nil {
+		var all []Object
+		all, err = o.cfg.Node.Objects(ctx, r.Kind, r.Worker, r.Parent)
+		w.Objects = append(w.Objects, all...)
+	}
+	if err == nil {
+		o.inv.met(mark, w)
+	}
+}
+
 func (o *Ops) stopObject(ctx context.Context, caller catalog.Caller, r Ref, options StopOptions) (catalog.Dict, error) {
+	if err := o.cfg.Node.Settle(ctx); err != nil {
+		return nil, err
+	}
+	mark := o.inv.Mark()
 	if err := o.needKind(ctx, r); err != nil {
 		return nil, err
 	}
 	if err := o.cfg.Node.MayStop(ctx, r, options); err != nil {
 		return nil, named(err, r.Worker)
 	}
-	finish := o.inv.stopping(r, caller.AuthID)
+	o.told(ctx, r, true)
+	finish := o.inv.stopping(mark, r, caller.AuthID)
 	d, err := o.cfg.Node.Stop(ctx, caller.AuthID, r, options)
 	finish(err)
 	return d, named(err, r.Worker)

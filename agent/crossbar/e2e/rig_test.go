@@ -53,7 +53,8 @@ type rig struct {
 	log       *zap.Logger
 	supervise bool
 	patience  time.Duration
-	nodes     []int // pids of all its nodes
+	nodes     []int   // pids of all its nodes
+	past      []event // of agents that have ended
 
 	agent *agent
 }
@@ -298,6 +299,14 @@ func (r *rig) wantKind(kind cfcerr.Kind, v any, err error, what string) *cfcerr.
 type recorder struct {
 	mu   sync.Mutex
 	list []event
+	on   func(event)
+}
+
+// hook has f see the next events, before those who wait for them go on.
+func (r *recorder) hook(f func(event)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.on = f
 }
 
 type event struct {
@@ -316,6 +325,9 @@ func (r *recorder) publish(e *catalog.Event, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.list = append(r.list, ev)
+	if r.on != nil {
+		r.on(ev)
+	}
 }
 
 // of are the events of an object: "on_worker_started", in order.
