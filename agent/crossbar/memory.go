@@ -326,7 +326,21 @@ func (m *memory) parents(worker string, l life, k *ops.Kind) []string {
 	return parents
 }
 
-// hold says that somebody waits for this stop, until the result is called.
+// burnt reports whether the node's id is one of an object that is down.
+func (m *memory) burnt(p place, node string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.of(p).Dead, node)
+}
+
+// held reports whether somebody works on an object.
+func (m *memory) held(p place, node string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.active[stop{p, node}] > 0
+}
+
+// hold says that somebody works on this object, until the result is called.
 func (m *memory) hold(p place, node string) (let func()) {
 	count := func(by int) {
 		m.mu.Lock()

@@ -35,6 +35,12 @@ type picky interface {
 	mayStop(ctx context.Context, s *site, id string, options ops.StopOptions) error
 }
 
+// mortal are kinds of objects that can end by themselves without the node
+// noticing: alive are those of the ids that have not.
+type mortal interface {
+	alive(ctx context.Context, s *site, ids []string) ([]string, error)
+}
+
 // fate is what has become of the id of a stopped object.
 type fate uint8
 
@@ -57,6 +63,8 @@ func handlingOf(k *ops.Kind) handling {
 		return paths{}
 	case ops.ContainerComponent:
 		return hosted{}
+	case ops.RouterComponent:
+		return components{}
 	}
 	panic("crossbar: nothing handles objects of kind " + k.Key)
 }
@@ -142,7 +150,11 @@ func partsOf(k *ops.Kind, parent string) string {
 // living are the node's ids of the objects that run.
 func (s *site) living(ctx context.Context) ([]string, error) {
 	ids, err := s.ids(ctx, s)
-	return slices.DeleteFunc(ids, func(id string) bool { return s.n.memory.hidden(s.place(), id) }), err
+	ids = slices.DeleteFunc(ids, func(id string) bool { return s.n.memory.hidden(s.place(), id) })
+	if m, ok := s.handling.(mortal); ok && err == nil {
+		return m.alive(ctx, s, ids)
+	}
+	return ids, err
 }
 
 // find is the node's id of an object that runs.

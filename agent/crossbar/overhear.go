@@ -48,6 +48,16 @@ func (r *remark) wait(ctx context.Context) string {
 	return ""
 }
 
+// soFar is the line if it has come.
+func (r *remark) soFar() string {
+	select {
+	case line := <-r.said:
+		return line
+	default:
+		return ""
+	}
+}
+
 // heard gives a line of the log to who listens; with n.mu.
 func (n *Node) heard(worker string, args wamp.List) {
 	if len(n.remarks) == 0 || len(args) == 0 {

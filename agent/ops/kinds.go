@@ -30,7 +30,7 @@ type Kind struct {
 }
 
 // Kinds are all of them, each parent before what belongs to it.
-var Kinds = []*Kind{RouterRealm, RealmRole, RouterTransport, TransportPath, ContainerComponent}
+var Kinds = []*Kind{RouterRealm, RealmRole, RouterTransport, TransportPath, RouterComponent, ContainerComponent}
 
 // children are the kinds that belong to objects of k; those of nil belong to a
 // worker.

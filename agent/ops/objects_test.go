@@ -153,3 +153,51 @@ func TestTransportsInCrossbarsShape(t *testing.T) {
 		t.Errorf("under Crossbar.io's name the list is %v, %v", v, err)
 	}
 }
+
+func component(name string) dict {
+	return dict{"type": "class", "classname": "mod." + name, "realm": "com.a", "extra": dict{"key": "s3cret"}}
+}
+
+func TestTheOnlyComponent(t *testing.T) {
+	r := newRig(t)
+	r.node.Boot("w", "router")
+	r.toldOf("on_worker_starting w", "on_worker_started w")
+	r.must("router.start_router_realm", "w", "a", dict{"name": "com.a"})
+	if e := r.refused(cfcerr.InvalidArgument, "router.stop_router_component", "w"); e.Details["argument"] != "component_id" {
+		t.Errorf("without any: %v", e)
+	}
+	for _, id := range []string{"c", "b"} {
+		r.must("router.start_router_component", "w", id, component("Good"))
+	}
+	e := r.refused(cfcerr.InvalidArgument, "router.stop_router_component", "w")
+	if running, _ := e.Details["running"].([]string); !slices.Equal(running, []string{"b", "c"}) || !strings.Contains(e.Message, "one of b, c") {
+		t.Errorf("with two: %v %v", e, e.Details)
+	}
+	r.must("router.stop_router_component", "w", "c")
+	if d := r.must("router.stop_router_component", "w").(catalog.Dict); d["id"] != "b" {
+		t.Errorf("the only one: %v", d)
+	}
+	r.toldOf("on_router_component_starting w c", "on_router_component_started w c", "on_router_component_starting w b", "on_router_component_started w b",
+		"on_router_component_stopping w c", "on_router_component_stopped w c", "on_router_component_stopping w b", "on_router_component_stopped w b")
+}
+
+func TestRightsAndSecretsOfComponents(t *testing.T) {
+	r := newRig(t)
+	r.node.Boot("w", "router")
+	r.toldOf("on_worker_starting w", "on_worker_started w")
+	r.must("router.start_router_realm", "w", "a", dict{"name": "com.a"})
+	v, err := r.within(time.Second, wire.Operator, "router.start_router_component", "w", "c", component("Good"))
+	wantKind(t, cfcerr.NotAuthorized, v, err)
+	r.must("router.start_router_component", "w", "c", component("Good"))
+	if v := r.must("router.get_router_component", "w", "c"); !holds(v, "s3cret") {
+		t.Errorf("it hides from the owner: %v", v)
+	}
+	v, err = r.within(time.Second, wire.Viewer, "router.get_router_component", "w", "c")
+	if err != nil || holds(v, "s3cret") {
+		t.Errorf("it shows a viewer %v, %v", v, err)
+	}
+	r.node.Crash("w", "a")
+	r.toldOf("on_router_component_stopped w c")
+	r.refused(cfcerr.CannotStart, "router.start_router_component", "w", "c", component("Bad"))
+	r.toldOf("on_router_component_starting w c", "on_router_component_stopped w c")
+}

@@ -73,6 +73,7 @@ func New(cfg Config) (*Ops, error) {
 	o.bindRouter()
 	o.bindTransports()
 	o.bindContainer()
+	o.bindComponents()
 	o.bindMeta()
 	for _, op := range catalog.All() {
 		if op.Realm != catalog.Remote || op.Forward == "" {

@@ -108,7 +108,8 @@ var (
 		Secrets: transportSecrets, Errors: lookErrors})
 	RouterStartTransport = define[StartTransportIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_transport", Scope: Worker, Access: Write,
 		Doc:     "Start a transport on a router worker: an endpoint on which clients are taken in. The paths of a Web transport are started too; when one fails, all is taken back. Paths that run code of their author's (wsgi, resource, cgi) and authenticators in Python take the role owner.",
-		Returns: "as get_router_transport", Secrets: transportSecrets, Emits: RouterTransportLife.starts(), Errors: transportErrors})
+		Returns: "as get_router_transport", Secrets: transportSecrets, Emits: RouterTransportLife.starts(), Errors: transportErrors,
+		Repair: "The node starts no path but the root, and does not say why it cannot listen: the agent starts the paths, and takes the reason from the worker's log."})
 	RouterStopTransport = define[OnTransport, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_transport", Scope: Worker, Access: Write,
 		Doc:     "Stop a transport of a router worker: nobody can connect through it any more. Connections that are open stay; its id and its address may be used again.",
 		Returns: "as get_router_transport, and stopped", Secrets: transportSecrets, Emits: RouterTransportLife.stops(), Errors: stopErrors})
@@ -118,10 +119,12 @@ var (
 var (
 	TransportGetPaths = define[OnTransport, []string](Op{Realm: Remote, Area: "router", Name: "get_router_transport_paths", Aliases: []string{"get_transport_paths"},
 		Keys: []string{"router.get_web_transport_services"}, Scope: Worker, Access: Read,
-		Doc: "List the paths of a Web transport. One of another type has none.", Returns: "path ids, sorted", Errors: lookErrors})
+		Doc: "List the paths of a Web transport. One of another type has none.", Returns: "path ids, sorted", Errors: lookErrors,
+		Repair: "The node lists the paths of the start configuration, whether they run or not: the agent remembers what it has started, and asks the node of each."})
 	TransportGetPath = define[OnPath, Dict](Op{Realm: Remote, Area: "router", Name: "get_router_transport_path", Aliases: []string{"get_transport_path"},
 		Keys: []string{"router.get_web_transport_service"}, Scope: Worker, Access: Read,
-		Doc: "Show a path of a Web transport.", Returns: "id, transport_id, path, config", Secrets: transportSecrets, Errors: lookErrors})
+		Doc: "Show a path of a Web transport.", Returns: "id, transport_id, path, config", Secrets: transportSecrets, Errors: lookErrors,
+		Repair: "The node shows the transport instead: the agent shows the path."})
 	TransportStartPath = define[StartPathIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_transport_path", Aliases: []string{"start_transport_path"},
 		Keys: []string{"router.start_web_transport_service"}, Scope: Worker, Access: Write,
 		Doc:     "Start a path on a Web transport, or on a universal one that has a Web part. The root comes with the transport alone. A path that runs code of its author's (wsgi, resource, cgi) takes the role owner.",

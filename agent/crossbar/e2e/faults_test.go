@@ -48,6 +48,7 @@ func TestARealNode(t *testing.T) {
 		{"sessions of realms", sessions},
 		{"transports", transports},
 		{"paths", paths},
+		{"components", components},
 		{"meta API", metaAPI},
 		{"many changes at once", storm},
 		{"a hundred calls at once", manyCalls},

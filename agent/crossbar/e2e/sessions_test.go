@@ -20,11 +20,7 @@ func sessions(r *rig) {
 	port := freePort(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// No row for transports yet: the test starts one by itself.
-	if _, err := r.agent.link.Call(ctx, "worker.rtr1.start_router_transport", wamp.List{"ws", wamp.Dict{
-		"type": "websocket", "endpoint": wamp.Dict{"type": "tcp", "port": port, "interface": "127.0.0.1"}}}, nil); err != nil {
-		t.Fatal(err)
-	}
+	r.must("router.start_router_transport", "rtr1", "ws", dict{"type": "websocket", "endpoint": dict{"type": "tcp", "port": port, "interface": "127.0.0.1"}})
 	join := func() (*client.Client, error) {
 		return client.ConnectNet(ctx, fmt.Sprintf("ws://127.0.0.1:%d", port), client.Config{Realm: "com.example.one", Serialization: client.CBOR})
 	}

@@ -62,7 +62,8 @@ type Worker struct {
 	realms     map[string]*realm
 	transports map[string]*transport
 	components map[string]*component
-	extra      []string // procedures of its realms
+	embedded   []*embedded // components of a router worker
+	extra      []string    // procedures of its realms
 }
 
 // handler carries out a procedure; ctx ends with the session.
@@ -75,6 +76,7 @@ type realm struct {
 	down   bool
 
 	sessions wamp.List
+	embedded map[int64]string // of components: their roles
 	cutOff   int
 }
 

@@ -1,7 +1,6 @@
 package nodetest
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"time"
@@ -64,7 +63,7 @@ func (n *Node) newRealm(w *Worker, id string, config wamp.Dict) (*realm, client.
 	if !ok {
 		return nil, broken("name")
 	}
-	r := &realm{config: config, roles: map[string]wamp.Dict{}, rights: map[string]wamp.Dict{}, sessions: wamp.List{uint64(11), uint64(12)}}
+	r := &realm{config: config, roles: map[string]wamp.Dict{}, rights: map[string]wamp.Dict{}, embedded: map[int64]string{}, sessions: wamp.List{uint64(11), uint64(12)}}
 	w.realms[id] = r
 	if name == "halfway" { // fails after it is listed
 		r.down = true
@@ -77,22 +76,12 @@ func (n *Node) newRealm(w *Worker, id string, config wamp.Dict) (*realm, client.
 // sessions have joined it.
 func (n *Node) bridgeMeta(w *Worker, id string, r *realm) {
 	prefix := "worker." + w.ID + ".realm." + id + ".root.wamp.session."
-	list := func(context.Context, *wamp.Invocation) client.InvokeResult {
+	for name, f := range n.meta(r) {
+		n.register(prefix+name, f)
 		n.mu.Lock()
-		defer n.mu.Unlock()
-		return value(slices.Clone(r.sessions))
+		w.extra = append(w.extra, prefix+name)
+		n.mu.Unlock()
 	}
-	kill := func(_ context.Context, i *wamp.Invocation) client.InvokeResult {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		r.sessions = slices.DeleteFunc(r.sessions, func(s any) bool { return s == i.Arguments[0] })
-		return value(nil)
-	}
-	n.register(prefix+"list", list)
-	n.register(prefix+"kill", kill)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	w.extra = append(w.extra, prefix+"list", prefix+"kill")
 }
 
 func (n *Node) getRole(w *Worker, i *wamp.Invocation) client.InvokeResult {
@@ -208,7 +197,7 @@ func (n *Node) Running(worker string) []string {
 // BootRealm starts a realm as the node's own configuration would.
 func (n *Node) BootRealm(worker, id, name string) {
 	n.mu.Lock()
-	r := &realm{config: wamp.Dict{"name": name}, roles: map[string]wamp.Dict{}, rights: map[string]wamp.Dict{}}
+	r := &realm{config: wamp.Dict{"name": name}, roles: map[string]wamp.Dict{}, rights: map[string]wamp.Dict{}, embedded: map[int64]string{}}
 	n.workers[worker].realms[id] = r
 	n.mu.Unlock()
 	n.Publish("worker."+worker+".on_realm_started", id)
