@@ -117,9 +117,12 @@ func (n *Node) tellMetas(ctx context.Context, changes ops.Changes) {
 		case <-n.metas.more:
 		}
 		n.mu.Lock()
-		events := n.metas.waiting
-		n.metas.waiting = nil
+		events, told := n.metas.waiting, n.told
+		n.metas.waiting, n.told = nil, nil
 		n.mu.Unlock()
+		for _, tell := range told {
+			tell(changes)
+		}
 		for _, e := range events {
 			if realm, runs := n.memory.publicNow(e.worker, ops.RouterRealm.Key, e.realm); runs {
 				changes.Meta(e.worker, realm, e.topic, e.lost, e.args)

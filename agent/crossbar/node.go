@@ -61,6 +61,8 @@ type Node struct {
 	remarks  map[*remark]bool // listeners to workers' logs
 	tries    map[nameKey]try
 	metas    metas
+	logs     logs
+	told     []func(ops.Changes) // heartbeats and figures that are to be passed on
 }
 
 // turn is the node coming or going.
@@ -85,7 +87,9 @@ func New(cfg Config) *Node {
 		cfg.Poll = 2 * time.Second
 	}
 	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
-		settled: make(chan struct{}), tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1), tails: map[string][]string{}, names: map[nameKey]string{}, tries: map[nameKey]try{}, remarks: map[*remark]bool{}, metas: newMetas()}
+		settled: make(chan struct{}), tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1),
+		tails: map[string][]string{}, names: map[nameKey]string{}, tries: map[nameKey]try{}, remarks: map[*remark]bool{},
+		metas: newMetas(), logs: newLogs()}
 }
 
 // later has f carried out soon, by Watch.
@@ -181,13 +185,17 @@ func (n *Node) noteEvent(x nodelink.Notice) bool {
 		worker, topic, _ = strings.Cut(rest, ".")
 	}
 	switch {
-	case topic == "on_log":
+	case topic == "on_log" && len(x.Args) > 0:
+		text, _ := wamp.AsString(x.Args[0])
 		n.heard(worker, x.Args)
-		if lines, ok := n.tails[worker]; ok && len(x.Args) > 0 {
-			line, _ := wamp.AsString(x.Args[0])
-			lines = append(lines, plain(line))
+		n.logs.note(worker, text)
+		if lines, ok := n.tails[worker]; ok {
+			lines = append(lines, plain(text))
 			n.tails[worker] = lines[max(0, len(lines)-tailLines):]
 		}
+		return false
+	case topic == "on_heartbeat" && len(x.Args) > 0, topic == "on_process_stats" && len(x.Args) > 0:
+		n.pass(worker, topic, x.Args[0])
 		return false
 	case worker == "" && strings.HasSuffix(topic, "_started") && len(x.Args) > 0:
 		n.appeared = append(n.appeared, startedWorker(topic, x.Args[0]))
@@ -199,6 +207,28 @@ func (n *Node) noteEvent(x nodelink.Notice) bool {
 		}
 	}
 	return false
+}
+
+// mostFigures is how many heartbeats and figures may wait to be passed on.
+const mostFigures = 256
+
+// pass has a heartbeat or figures told by Watch; where too many wait, it is the
+// newest that is dropped: the next one comes soon.
+func (n *Node) pass(worker, topic string, v any) {
+	if len(n.told) >= mostFigures {
+		return
+	}
+	n.told = append(n.told, func(c ops.Changes) {
+		if topic == "on_heartbeat" {
+			c.Heartbeat(v)
+		} else {
+			c.Stats(worker, v)
+		}
+	})
+	select {
+	case n.metas.more <- struct{}{}:
+	default:
+	}
 }
 
 // startedWorker reads on_<type>_started.
@@ -220,8 +250,12 @@ func readWorker(d wamp.Dict) ops.Worker {
 	return w
 }
 
-// plain is a line without the colours that a terminal would show.
-func plain(s string) string {
+// plain is a line without the colours that a terminal would show, as short as
+// an error can be.
+func plain(s string) string { return plainLine(s, 300) }
+
+// plainLine is plain at most so many bytes long.
+func plainLine(s string, most int) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == 0x1b && i+1 < len(s) && s[i+1] == '[' {
@@ -232,7 +266,7 @@ func plain(s string) string {
 		b.WriteByte(s[i])
 	}
 	line := strings.TrimSpace(b.String())
-	return strings.ToValidUTF8(line[:min(len(line), 300)], "")
+	return strings.ToValidUTF8(line[:min(len(line), most)], "")
 }
 
 // ours is the process with this pid when it is the node's: a child of the

@@ -41,12 +41,21 @@ func (s *seen) Seen(_ uint64, all, appeared []ops.Worker) {
 }
 
 func (s *seen) NodeGone(reason, _ string)             { s.add("gone " + reason) }
-func (s *seen) Attached(kind, version string)         { s.add("attached " + kind + " " + version) }
+func (s *seen) Attached(kind, version, _ string)      { s.add("attached " + kind + " " + version) }
 func (s *seen) Detached(kind, version, reason string) { s.add("detached " + reason) }
 
 func (s *seen) Meta(worker, realm, topic string, lost uint64, args wamp.List) {
 	s.add(fmt.Sprint("meta ", worker, " ", realm, " ", topic, " ", lost, args))
 }
+
+func (s *seen) Logged(worker string, lines []catalog.LogLine, lost uint64) {
+	for _, l := range lines {
+		s.add(fmt.Sprint("log ", worker, " ", l.Seq, " ", l.Text, " ", lost))
+	}
+}
+
+func (s *seen) Stats(worker string, stats any) { s.add(fmt.Sprint("stats ", worker, " ", stats)) }
+func (s *seen) Heartbeat(beat any)             { s.add(fmt.Sprint("heartbeat ", beat)) }
 
 func (s *seen) add(line string) {
 	s.mu.Lock()

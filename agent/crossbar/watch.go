@@ -30,6 +30,7 @@ func (n *Node) Watch(ctx context.Context, changes ops.Changes) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { n.tellMetas(ctx, changes) })
+	wg.Go(func() { n.tellLogs(ctx, changes) })
 	poll := time.NewTicker(n.cfg.Poll)
 	defer poll.Stop()
 	death := time.NewTicker(deathPoll)
@@ -101,7 +102,7 @@ func (n *Node) takeTurn(ctx context.Context, t turn, changes ops.Changes) {
 	n.mu.Lock()
 	n.process = now
 	n.mu.Unlock()
-	changes.Attached(t.info.Kind, t.info.Version)
+	changes.Attached(t.info.Kind, t.info.Version, t.info.Started)
 }
 
 // Settle implements ops.Node. A worker that a call started on a node whose

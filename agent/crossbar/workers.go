@@ -51,6 +51,19 @@ func (n *Node) StartWorker(ctx context.Context, by string, spec ops.WorkerSpec) 
 	return d, nil
 }
 
+// PID implements ops.Node.
+func (n *Node) PID(ctx context.Context, id string) (int, error) {
+	w, err := n.Worker(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if _, ours := n.ours(ctx, w.PID); !ours {
+		const reason = "its process cannot be seen from the agent"
+		return 0, cfcerr.New(cfcerr.NotSupported, "cannot look at worker %s: %s", id, reason).With("worker_id", id).With("reason", reason)
+	}
+	return w.PID, nil
+}
+
 func withKey(d map[string]any, key string, v any) map[string]any {
 	out := map[string]any{key: v}
 	for k, x := range d {

@@ -13,6 +13,7 @@ import (
 	"fabric.center/cfc/agent/crossbar"
 	"fabric.center/cfc/agent/nodelink"
 	"fabric.center/cfc/agent/ops"
+	"fabric.center/cfc/agent/profile"
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
@@ -112,6 +113,7 @@ func (n *node) serve(ctx context.Context, pubkey string) error {
 		stock.Supervisor = super
 	}
 	c := n.common
+	c.Sampler = profile.Beside(n.cfg.Crossbar)
 	c.Link, c.Node, c.StateDir = link, crossbar.New(stock), n.dataDir
 	o, err := ops.New(c)
 	if err != nil {

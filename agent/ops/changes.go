@@ -18,7 +18,7 @@ func (v *Inventory) startingWorker(id, typ, by string) (finish func(Worker, erro
 	e.told = true
 	v.begin(&e.entry)
 	v.save() // an agent that dies now has its next tell how it went on
-	v.publish(catalog.OnWorkerStarting, details(catalog.Dict{"id": id, "type": typ, "by": by}), id)
+	v.tellStarting(id, typ, by)
 	return func(w Worker, err error) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
@@ -189,6 +189,7 @@ func (v *Inventory) shuttingDown(by string) (finish func(error)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.down = by
+	v.publish(catalog.NodeLife.Stopping, details(catalog.Dict{"by": by}))
 	return func(err error) {
 		v.mu.Lock()
 		defer v.mu.Unlock()

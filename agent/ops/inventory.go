@@ -42,8 +42,14 @@ type Changes interface {
 	// Meta is an event of a realm's meta API; lost is how many were not told
 	// before it, because they were too many.
 	Meta(worker, realm, topic string, lost uint64, args wamp.List)
-	// Attached and Detached tell of the node itself.
-	Attached(kind, version string)
+	// Logged, Stats and Heartbeat are what workers have written, what a process
+	// takes (of a worker, or the controller's) and the node's sign of life.
+	Logged(worker string, lines []catalog.LogLine, lost uint64)
+	Stats(worker string, stats any)
+	Heartbeat(beat any)
+	// Attached and Detached tell of the node itself; started names its process
+	// for good.
+	Attached(kind, version, started string)
 	Detached(kind, version, reason string)
 }
 
@@ -69,6 +75,7 @@ type Inventory struct {
 	version uint64 // one up for each change by an operation
 	workers map[string]*workerEntry
 	down    string // who is shutting the node down
+	node    string // when the node's process was started, as it says; empty while there is none
 	// ended has the version at which something ended, by worker id or the
 	// object's key, until what was seen is newer: else an end that came while
 	// the node was being asked would be followed by a start that is none.
@@ -144,9 +151,18 @@ func (v *Inventory) Mark() uint64 {
 }
 
 // Attached implements Changes.
-func (v *Inventory) Attached(kind, version string) {
+func (v *Inventory) Attached(kind, version, started string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if started != v.node {
+		if v.node != "" { // it ended while nobody could see it
+			v.publish(catalog.NodeLife.Stopped, catalog.Dict{"reason": reasonEnded})
+		}
+		v.publish(catalog.NodeLife.Starting, catalog.Dict{})
+		v.publish(catalog.NodeLife.Started, details(catalog.Dict{"kind": kind, "version": version, "started": started}))
+		v.node = started
+		v.save()
+	}
 	v.publish(catalog.OnNodeAttached, details(catalog.Dict{"kind": kind, "version": version}))
 }
 
@@ -167,6 +183,10 @@ func (v *Inventory) NodeGone(reason, by string) {
 func (v *Inventory) allGone(reason, by string) {
 	for _, id := range slices.Sorted(maps.Keys(v.workers)) {
 		v.drop(v.workers[id], reason, by, nil)
+	}
+	if v.node != "" {
+		v.node = ""
+		v.publish(catalog.NodeLife.Stopped, details(catalog.Dict{"reason": reason, "by": by}))
 	}
 	v.version++
 	v.save()
@@ -301,7 +321,7 @@ func newWorkerEntry(w Worker) *workerEntry {
 func (v *Inventory) appear(e *workerEntry, w Worker) {
 	if !e.told && !e.up {
 		e.told = true
-		v.publish(catalog.OnWorkerStarting, details(catalog.Dict{"id": w.ID, "type": w.Type}), w.ID)
+		v.tellStarting(w.ID, w.Type, "")
 	}
 	if w.Ready && !e.up {
 		v.up(e, w, "")
@@ -310,7 +330,19 @@ func (v *Inventory) appear(e *workerEntry, w Worker) {
 
 func (v *Inventory) up(e *workerEntry, w Worker, by string) {
 	e.Worker, e.up = w, true
-	v.publish(catalog.OnWorkerStarted, details(catalog.Dict{"id": w.ID, "type": w.Type, "pid": w.PID, "by": by}), w.ID)
+	d := details(catalog.Dict{"id": w.ID, "type": w.Type, "pid": w.PID, "by": by})
+	v.publish(catalog.OnWorkerStarted, d, w.ID)
+	if e, ok := catalog.WorkerStarts[w.Type]; ok {
+		v.publish(e[1], d, w.ID)
+	}
+}
+
+func (v *Inventory) tellStarting(id, typ, by string) {
+	d := details(catalog.Dict{"id": id, "type": typ, "by": by})
+	v.publish(catalog.OnWorkerStarting, d, id)
+	if e, ok := catalog.WorkerStarts[typ]; ok {
+		v.publish(e[0], d, id)
+	}
 }
 
 // drop tells the end of a worker and of what ran in it.

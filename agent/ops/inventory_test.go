@@ -14,10 +14,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// told keeps events as "name ids reason by".
-type told struct{ list []string }
+// told keeps events as "name ids reason by", but for those that say again
+// what another one says, by the worker's type.
+type told struct{ list, byType []string }
 
 func (r *told) publish(e *catalog.Event, args ...any) {
+	for _, pair := range catalog.WorkerStarts {
+		if e == pair[0] || e == pair[1] {
+			r.byType = append(r.byType, fmt.Sprint(strings.TrimPrefix(e.Name, "on_"), " ", args[1]))
+			return
+		}
+	}
 	d := args[len(args)-1].(map[string]any)
 	s := fmt.Sprintln(append(append([]any{strings.TrimPrefix(e.Name, "on_")}, args[1:len(args)-1]...), d["reason"], d["by"])...)
 	r.list = append(r.list, strings.ReplaceAll(strings.TrimSpace(s), "<nil>", "-"))
@@ -277,4 +284,37 @@ func TestAnEndWhileTheNodeIsAsked(t *testing.T) {
 	if len(v.ended) > 2 {
 		t.Errorf("old ends are kept: %v", v.ended)
 	}
+}
+
+func TestWorkersAreToldByTheirTypesToo(t *testing.T) {
+	v, r := newTestInventory("")
+	v.see(worker("w", "1"))
+	testee := worker("x", "1")
+	testee.Type = "websocket-testee"
+	v.see(worker("w", "1"), testee)
+	v.startingWorker("c", "container", "bob")(Worker{ID: "c", Type: "container", Ready: true}, nil)
+	v.startingWorker("g", "guest", "bob")(Worker{}, errors.New("no"))
+	if want := []string{"router_starting w", "router_started w", "container_starting c", "container_started c", "guest_starting g"}; !slices.Equal(r.byType, want) {
+		t.Errorf("told are %v, expected %v", r.byType, want)
+	}
+}
+
+func TestTheNodesOwnLife(t *testing.T) {
+	dir := t.TempDir()
+	v, r := newTestInventory(dir)
+	v.Attached("crossbar", "26", "noon")
+	r.want(t, "first", "node_starting - -", "node_started - -", "node_attached - -")
+	v.Detached("crossbar", "26", "closed")
+	v.Attached("crossbar", "26", "noon")
+	r.want(t, "the same process again", "node_detached closed -", "node_attached - -")
+	v, r = newTestInventory(dir)
+	v.Attached("crossbar", "26", "noon")
+	r.want(t, "after the agent's restart", "node_attached - -")
+	v, r = newTestInventory(dir)
+	v.Attached("crossbar", "26", "one")
+	r.want(t, "another one, which came while the agent was away", "node_stopped ended -", "node_starting - -", "node_started - -", "node_attached - -")
+	finish := v.shuttingDown("eve")
+	finish(nil)
+	v.NodeGone("node gone", "")
+	r.want(t, "shut down", "node_stopping - eve", "node_stopped node shut down eve")
 }

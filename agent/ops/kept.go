@@ -26,6 +26,7 @@ const (
 // agent ended.
 type inventoryState struct {
 	Version int           `json:"version"`
+	Node    string        `json:"node,omitempty"` // as Inventory.node
 	Workers []workerState `json:"workers"`
 }
 
@@ -74,7 +75,7 @@ func (v *Inventory) load() {
 		}
 		v.workers[w.ID] = e
 	}
-	v.saved = b
+	v.saved, v.node = b, state.Node
 }
 
 func parseInventory(b []byte, err error) (inventoryState, error) {
@@ -108,7 +109,7 @@ func (v *Inventory) save() {
 	if v.cfg.StateDir == "" {
 		return
 	}
-	s := inventoryState{Version: inventoryVersion, Workers: []workerState{}}
+	s := inventoryState{Version: inventoryVersion, Node: v.node, Workers: []workerState{}}
 	for _, id := range slices.Sorted(maps.Keys(v.workers)) {
 		e := v.workers[id]
 		if !e.told && !e.up {

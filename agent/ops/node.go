@@ -43,6 +43,12 @@ type Node interface {
 	MayStop(ctx context.Context, r Ref, options StopOptions) error
 	// Stop stops it; its id may be used again.
 	Stop(ctx context.Context, by string, r Ref, options StopOptions) (catalog.Dict, error)
+	// Log is what a worker has written: from the line with that number on, or
+	// the last ones. Where there is none yet it waits for one.
+	Log(ctx context.Context, worker string, from *int64, most int, wait time.Duration) ([]catalog.LogLine, error)
+	// PID is the process of a worker; not_supported where it cannot be seen
+	// from here.
+	PID(ctx context.Context, worker string) (int, error)
 	// Meta calls a procedure of a realm's meta API by WAMP's name;
 	// not_supported where the node does not let anybody look into the realm.
 	Meta(ctx context.Context, realm Ref, procedure string, args wamp.List, kwargs wamp.Dict) (any, error)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"fabric.center/cfc/agent/observe"
+	"fabric.center/cfc/agent/profile"
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
@@ -36,6 +38,8 @@ type Config struct {
 	Docker Docker
 	// Streams are what rows that open, read and close streams work on.
 	Streams *observe.Streams
+	// Sampler makes profiles of workers; profile.Sampler where it is nil.
+	Sampler Sampler
 	// Policy may be nil: the host has none.
 	Policy Policy
 	// NodeID and Realm are the names under which the node is paired, empty
@@ -58,6 +62,8 @@ type Ops struct {
 	table *catalog.Table
 	lanes lanes
 	inv   *Inventory
+
+	profiles *profiles
 }
 
 // neverForwarded are procedures that would hand out the node's identity or a
@@ -75,6 +81,7 @@ func New(cfg Config) (*Ops, error) {
 	o.bindContainer()
 	o.bindComponents()
 	o.bindMeta()
+	o.bindWorker()
 	for _, op := range catalog.All() {
 		if op.Realm != catalog.Remote || op.Forward == "" {
 			continue
@@ -103,11 +110,20 @@ func newOps(cfg Config) *Ops {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Ops{cfg: cfg, log: cfg.Log, index: catalog.NewIndex(), table: catalog.NewTable(), lanes: lanes{}}
+	if cfg.Sampler == nil {
+		cfg.Sampler = profile.Sampler{}
+	}
+	return &Ops{cfg: cfg, log: cfg.Log, index: catalog.NewIndex(), table: catalog.NewTable(), lanes: lanes{}, profiles: newProfiles()}
 }
 
-// Run keeps the inventory true and its events coming, until ctx ends.
-func (o *Ops) Run(ctx context.Context) error { return o.cfg.Node.Watch(ctx, o.inv) }
+// Run keeps the inventory true and its events coming, and makes profiles, until
+// ctx ends.
+func (o *Ops) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { o.profiles.run(ctx) })
+	return o.cfg.Node.Watch(ctx, o.inv)
+}
 
 // Call carries out one operation. Without a deadline in ctx it takes the
 // row's. Errors are of package cfcerr, or foreign ones that its Public makes

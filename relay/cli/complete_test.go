@@ -53,7 +53,7 @@ func TestCompletion(t *testing.T) {
 		{"user invite bob --role ", []string{"viewer", "operator", "owner"}, false},
 		{"token create ", []string{"user", "node", "ticket"}, false},
 		{"events on_node_p", []string{"on_node_paired"}, false},
-		{"call cfc.remote.node.get_s", []string{"cfc.remote.node.get_status"}, false},
+		{"call cfc.remote.node.get_st", []string{"cfc.remote.node.get_status"}, false},
 	}
 	for _, tt := range tests {
 		r := newRig(t)

@@ -75,6 +75,59 @@ var (
 		Errors: []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.NotRunning, cfcerr.DeniedByHost}})
 )
 
+// asks declares a row that the node's controller answers.
+func asks[In, Out any](name string, access Access, doc, returns string) Spec[In, Out] {
+	return define[In, Out](Op{Realm: Remote, Area: "node", Name: name, Scope: Node, Access: access, Forward: name, Doc: doc, Returns: returns})
+}
+
+const startedRepair = "A stock controller fails at it; the agent takes it from get_status."
+
+// Rows of the node's host and the controller's process.
+var (
+	NodeGetSystemStats  = asks[None, Dict]("get_system_stats", Read, "Show what a node's host is busy with.", "cpu, memory, disk, network, …")
+	NodeGetCPUs         = asks[None, []int64]("get_cpus", Read, "List the CPUs of a node's host.", "numbers of CPUs")
+	NodeGetAffinity     = asks[None, []int64]("get_cpu_affinity", Read, "List the CPUs that the node's controller may use.", "numbers of CPUs")
+	NodeGetProcessInfo  = asks[None, Dict]("get_process_info", Read, "Show the process of the node's controller.", "descriptors, files, sockets, threads")
+	NodeGetProcessStats = asks[None, Dict]("get_process_stats", Read, "Show what the process of the node's controller takes.", "pid, status, user, system, cpu_percent, mem_percent, resident, virtual, reads, writes, …")
+	NodeNow             = asks[None, string]("utcnow", Read, "Ask a node for the time.", "time")
+	NodeSetMonitoring   = asks[MonitoringIn, any]("set_process_stats_monitoring", Write, "Have the node's controller tell the statistics of its process.", "null")
+	NodeTriggerGC       = asks[None, float64]("trigger_gc", Write, "Have the node's controller collect its garbage.", "ms that it took")
+	NodeSetAffinity     = define[SetAffinityIn, []int64](Op{Realm: Remote, Area: "node", Name: "set_cpu_affinity", Scope: Node, Access: Write,
+		Doc: "Choose the CPUs that the node's controller may use.", Returns: "numbers of CPUs, as they are then", Errors: []cfcerr.Kind{cfcerr.DeniedByHost},
+		Repair: "A stock controller fails at a CPU that is not there without saying so; the agent checks the numbers first."})
+	NodeStarted = define[None, string](Op{Realm: Remote, Area: "node", Name: "started", Scope: Node, Access: Read,
+		Doc: "Tell when a node was started.", Returns: "time", Repair: startedRepair})
+	NodeUptime = define[None, float64](Op{Realm: Remote, Area: "node", Name: "uptime", Scope: Node, Access: Read,
+		Doc: "Tell how long a node runs.", Returns: "seconds", Repair: startedRepair})
+)
+
+// Events of the node's own life.
+var (
+	NodeLife = Life{
+		nodeEvent("on_node_starting", "A node is about to be up."),
+		nodeEvent("on_node_started", "A node is up: its process is another one than before."),
+		nodeEvent("on_node_stopping", "A node is about to be shut down; details hold who asked for it."),
+		nodeEvent("on_node_stopped", "A node's process is gone; details hold the reason.")}
+	OnNodeHeartbeat = nodeEvent("on_node_heartbeat", "A node lives; details hold its heartbeat: workers by type, and figures of its host.")
+	OnNodeStats     = event(Event{Area: "node", Name: "on_process_stats", Args: []string{"node_id", "stats", "details"}, By: ByAgent, Access: Read,
+		Doc: "Statistics of the controller's process, as set_process_stats_monitoring has asked for."})
+)
+
+func nodeEvent(name, doc string) *Event {
+	return event(Event{Area: "node", Name: name, Args: nodeArgs, By: ByAgent, Access: Read, Doc: doc})
+}
+
+// WorkerStarts are the events that tell of workers of one type beside
+// on_worker_starting and on_worker_started, in this order.
+var WorkerStarts = map[string][2]*Event{"router": typeEvents("router"), "container": typeEvents("container"), "proxy": typeEvents("proxy"), "guest": typeEvents("guest")}
+
+func typeEvents(typ string) [2]*Event {
+	at := func(when, doc string) *Event {
+		return event(Event{Area: "node", Name: "on_" + typ + "_" + when, Args: workerArgs, By: ByAgent, Access: Read, Doc: "A " + typ + " worker " + doc})
+	}
+	return [2]*Event{at("starting", "is about to be started."), at("started", "is ready; details hold its pid.")}
+}
+
 // Events of workers.
 var (
 	OnWorkerStarting = event(Event{Area: "node", Name: "on_worker_starting", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is about to be started; details hold its type."})

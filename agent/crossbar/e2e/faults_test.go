@@ -50,6 +50,7 @@ func TestARealNode(t *testing.T) {
 		{"paths", paths},
 		{"components", components},
 		{"meta API", metaAPI},
+		{"worker area", workerArea},
 		{"many changes at once", storm},
 		{"a hundred calls at once", manyCalls},
 		{"a killed worker", killedWorker},

@@ -16,6 +16,7 @@ import (
 	"fabric.center/cfc/agent/crossbar"
 	"fabric.center/cfc/agent/nodelink"
 	"fabric.center/cfc/agent/ops"
+	"fabric.center/cfc/agent/profile"
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
@@ -151,7 +152,7 @@ func (r *rig) startParts(keep bool) {
 		config.Supervisor = a.sup
 	}
 	a.ops, err = ops.New(ops.Config{Link: a.link, Node: crossbar.New(config), StateDir: r.state, Log: r.log.Named("ops"),
-		NodeID: func() string { return "n1" }, Realm: func() string { return "demo" }, Publish: a.events.publish})
+		NodeID: func() string { return "n1" }, Realm: func() string { return "demo" }, Publish: a.events.publish, Sampler: profile.Beside(r.dir.Executable)})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -330,13 +331,25 @@ func (r *recorder) publish(e *catalog.Event, args ...any) {
 	}
 }
 
-// of are the events of an object: "on_worker_started", in order.
+// of are the events of an object: "on_worker_started", in order. What tells of
+// a worker's start again, by its type, and of its log is left out.
 func (r *recorder) of(ids ...string) []string {
 	var names []string
 	for _, e := range r.details(ids...) {
-		names = append(names, e.name)
+		if e.name != catalog.OnWorkerLog.Name && !again(e.name) {
+			names = append(names, e.name)
+		}
 	}
 	return names
+}
+
+func again(name string) bool {
+	for _, pair := range catalog.WorkerStarts {
+		if name == pair[0].Name || name == pair[1].Name {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *recorder) details(ids ...string) []event {

@@ -181,9 +181,15 @@ func (n *Node) remove(id string) {
 }
 
 // Boot starts a worker as the node's own configuration would, with its events.
-func (n *Node) Boot(id, typ string) *Worker {
+func (n *Node) Boot(id, typ string) *Worker { return n.BootAs(id, typ, 0) }
+
+// BootAs is Boot for a worker that a process stands for, where its pid is not 0.
+func (n *Node) BootAs(id, typ string, pid int) *Worker {
 	n.mu.Lock()
 	w := n.newWorker(id, typ)
+	if pid != 0 {
+		w.PID = pid
+	}
 	n.mu.Unlock()
 	n.Publish("on_"+typ+"_starting", wamp.Dict{"id": id, "status": "starting", "created": wire.Time(w.Created), "who": nil})
 	n.ready(w)
