@@ -50,15 +50,16 @@ type Node struct {
 // Docker is where the Docker Engine of this host is. What may be done with it
 // stands in the host's policy.
 type Docker struct {
-	Socket string `yaml:"socket" default:"/var/run/docker.sock" doc:"socket of the Docker Engine; there need be none"`
-	Host   string `yaml:"host" doc:"address of the Docker Engine in place of the socket, tcp://host:port; other than loopback takes TLS"`
-	CA     string `yaml:"ca" doc:"with docker.host: file with the certificates that the engine's is checked by"`
-	Cert   string `yaml:"cert" doc:"with docker.host: file with the agent's certificate for the engine"`
-	Key    string `yaml:"key" doc:"with docker.host: file with the key of docker.cert"`
+	Socket      string `yaml:"socket" default:"/var/run/docker.sock" doc:"socket of the Docker Engine; there need be none"`
+	Host        string `yaml:"host" doc:"address of the Docker Engine in place of the socket, tcp://host:port; other than loopback takes TLS"`
+	CA          string `yaml:"ca" doc:"with docker.host: file with the certificates that the engine's is checked by"`
+	Cert        string `yaml:"cert" doc:"with docker.host: file with the agent's certificate for the engine"`
+	Key         string `yaml:"key" doc:"with docker.host: file with the key of docker.cert"`
+	Credentials string `yaml:"credentials" doc:"file with what registries ask for, in the form of Docker's config.json (auths), for the agent alone (0600); it goes to the engine and nowhere else"`
 }
 
 func (d Docker) engine(log *zap.Logger) engine.Config {
-	return engine.Config{Socket: d.Socket, Host: d.Host, CA: d.CA, Cert: d.Cert, Key: d.Key, Log: log}
+	return engine.Config{Socket: d.Socket, Host: d.Host, CA: d.CA, Cert: d.Cert, Key: d.Key, Credentials: d.Credentials, Log: log}
 }
 
 // faults finds what the keys' tags cannot say.

@@ -87,7 +87,7 @@ func Run(ctx context.Context, c Config, reload <-chan os.Signal, log *zap.Logger
 	defer stopping()
 	err = runLayers(ctx,
 		[]part{{"uplink", d.uplink.Run}, {"control", server.Run}, {"signals", func(ctx context.Context) error { return d.signals(ctx, reload) }}},
-		[]part{{"node", d.node.Run}, {"streams", d.streams.Run}},
+		[]part{{"node", d.node.Run}, {"streams", d.streams.Run}, {"docker", d.watchDocker}},
 		[]part{{"policy", d.policy.Run}})
 	log.Info("agent stopped", zap.Error(err))
 	return err
@@ -108,17 +108,26 @@ func newDaemon(ctx context.Context, c Config, dir *state.Dir, log *zap.Logger) (
 		path, optional = policy.DefaultPath, true
 	}
 	d.policy = policy.Open(path, optional, log.Named("policy"))
-	d.engine = engine.New(c.Docker.engine(log.Named("docker")))
 	d.streams = observe.NewStreams(observe.Limits{}, log.Named("streams"))
 	d.node = &node{cfg: c.Node, ln: ln, dataDir: dir.Path(), log: log, since: d.started, index: catalog.NewIndex()}
 	d.uplink = uplink.New(uplink.Config{Handler: d.node.Call, Attached: d.node.Attached, Joined: d.joined,
 		Agent: uplink.Describe(c.Version, host, d.started), Log: log.Named("uplink")})
+	docker := c.Docker.engine(log.Named("docker"))
+	docker.Rules, docker.Node, docker.Realm = d.policy.Docker, d.uplink.NodeID, d.uplink.Realm
+	d.engine = engine.New(docker)
 	d.node.common = ops.Config{Docker: d.engine, Streams: d.streams, Policy: d.policy, NodeID: d.uplink.NodeID, Realm: d.uplink.Realm, Publish: d.uplink.Publish, Log: log.Named("ops")}
 	d.node.host, err = ops.NewHost(d.node.common)
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
 	return d, nil
+}
+
+// watchDocker has the engine's events told, and looks for the engine for as long
+// as the agent runs.
+func (d *Daemon) watchDocker(ctx context.Context) error {
+	defer d.engine.Close()
+	return d.node.host.WatchHost(ctx)
 }
 
 // listenForNode takes the socket that systemd holds, so that the port is never

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/shared/cfcerr"
 	"github.com/docker/docker/client"
 	"go.uber.org/zap"
@@ -36,7 +37,13 @@ type Config struct {
 	// CA, Cert and Key are files for TLS with Host: whom to trust, and who
 	// the agent is. All empty means no TLS.
 	CA, Cert, Key string
-	Log           *zap.Logger
+	// Rules are what the host lets containers be, as they are now.
+	Rules func() policy.Docker
+	// Credentials is the path of a file with what registries ask for.
+	Credentials string
+	// Node and Realm are what containers are labelled with.
+	Node, Realm func() string
+	Log         *zap.Logger
 }
 
 // Engine is a way to the Docker Engine.
@@ -53,6 +60,9 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
+	}
+	if cfg.Rules == nil { // nothing is allowed beyond the usual
+		cfg.Rules = func() policy.Docker { return policy.Docker{} }
 	}
 	return &Engine{cfg: cfg, log: cfg.Log}
 }

@@ -85,6 +85,7 @@ func TestAnswersHaveTheirKinds(t *testing.T) {
 		{cerrdefs.ErrNotImplemented.WithMessage("no"), cfcerr.NotSupported},
 		{cerrdefs.ErrUnavailable.WithMessage("swarm"), cfcerr.Unavailable},
 		{cerrdefs.ErrInternal.WithMessage("write /x: no space left on device"), cfcerr.Unavailable},
+		{cerrdefs.ErrInvalidArgument.WithMessage("OCI runtime create failed: no such file"), cfcerr.CannotStart},
 		{cerrdefs.ErrInternal.WithMessage("OCI runtime create failed"), cfcerr.CannotStart},
 		{cfcerr.New(cfcerr.DeniedByHost, "cannot"), cfcerr.DeniedByHost},
 		{nil, 0},

@@ -50,13 +50,16 @@ func (e *Engine) startExec(ctx context.Context, in catalog.ExecDockerContainerIn
 	if err != nil {
 		return nil, err
 	}
-	doing := "run a command in container " + in.Container
+	doing := "run a command in container " + string(in.Container)
 	api, err := e.API(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := api.ContainerInspect(ctx, in.Container)
+	c, err := api.ContainerInspect(ctx, string(in.Container))
 	if err != nil {
+		return nil, e.Failed(ctx, doing, err)
+	}
+	if err := e.mayExec(ctx, api, c); err != nil {
 		return nil, e.Failed(ctx, doing, err)
 	}
 	created, err := api.ContainerExecCreate(ctx, c.ID, options)

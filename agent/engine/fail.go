@@ -40,6 +40,8 @@ func failure(doing string, err error) error {
 	switch {
 	case strings.Contains(text, "no space left on device"):
 		return unavailable(doing, "no space left on the engine's disk")
+	case strings.Contains(text, "OCI runtime"): // under whichever status
+		return answer(cfcerr.CannotStart)
 	case cerrdefs.IsNotFound(err):
 		return answer(cfcerr.NoSuchObject)
 	case cerrdefs.IsConflict(err) && strings.Contains(text, "already in use"):

@@ -83,12 +83,12 @@ func (e *Engine) openLogs(ctx context.Context, in catalog.OpenDockerLogsIn) (*lo
 	if err := l.begin(in, &options, time.Now()); err != nil {
 		return nil, err
 	}
-	doing := "open the output of container " + in.Container
+	doing := "open the output of container " + string(in.Container)
 	api, err := e.API(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := api.ContainerInspect(ctx, in.Container)
+	c, err := api.ContainerInspect(ctx, string(in.Container))
 	if err != nil {
 		return nil, e.Failed(ctx, doing, err)
 	}

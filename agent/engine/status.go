@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"fabric.center/cfc/shared/catalog"
@@ -49,6 +50,72 @@ func (e *Engine) Info(ctx context.Context) (catalog.DockerInfo, error) {
 		OS: i.OperatingSystem, OSType: i.OSType, Arch: i.Architecture, Kernel: i.KernelVersion, CPUs: i.NCPU, Memory: i.MemTotal,
 		Runtimes: runtimes, DefaultRuntime: i.DefaultRuntime, CgroupDriver: i.CgroupDriver, CgroupVersion: i.CgroupVersion,
 		SecurityOptions: nonNil(i.SecurityOptions), LiveRestore: i.LiveRestoreEnabled, Warnings: nonNil(i.Warnings)}, nil
+}
+
+// RawInfo is what the engine itself says of it.
+func (e *Engine) RawInfo(ctx context.Context) (catalog.Dict, error) {
+	return ask(ctx, e, "get the state of Docker", func(ctx context.Context, api *client.Client) (catalog.Dict, error) {
+		i, err := api.Info(ctx)
+		return again(i, err)
+	})
+}
+
+// RawVersion is the same for its version.
+func (e *Engine) RawVersion(ctx context.Context) (catalog.Dict, error) {
+	return ask(ctx, e, "get the version of Docker", func(ctx context.Context, api *client.Client) (catalog.Dict, error) {
+		v, err := api.ServerVersion(ctx)
+		return again(v, err)
+	})
+}
+
+// RawUsage is the same for what it uses of the disk.
+func (e *Engine) RawUsage(ctx context.Context) (catalog.Dict, error) {
+	return use(ctx, e, "measure what Docker uses", func(ctx context.Context, api *client.Client) (catalog.Dict, error) {
+		u, err := api.DiskUsage(ctx, types.DiskUsageOptions{})
+		return again(u, err)
+	})
+}
+
+// again writes an answer that was read as the engine wrote it.
+func again(v any, err error) (catalog.Dict, error) {
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(v)
+	return dictOf(b, err)
+}
+
+// Usage is how much of the disk the engine uses. It reads all of it, so that it
+// takes its time.
+func (e *Engine) Usage(ctx context.Context) (out catalog.DockerUsage, err error) {
+	u, err := use(ctx, e, "measure what Docker uses", func(ctx context.Context, api *client.Client) (types.DiskUsage, error) {
+		return api.DiskUsage(ctx, types.DiskUsageOptions{})
+	})
+	add := func(to *catalog.DockerUse, size int64, active bool) {
+		to.Count++
+		to.Size += size
+		if active {
+			to.Active++
+		} else {
+			to.Reclaimable += size
+		}
+	}
+	for _, i := range u.Images { // layers that images share count once, below
+		add(&out.Images, max(0, i.Size-max(0, i.SharedSize)), i.Containers > 0)
+	}
+	out.Images.Size = u.LayersSize
+	for _, c := range u.Containers {
+		add(&out.Containers, c.SizeRw, alive[c.State])
+	}
+	for _, v := range u.Volumes {
+		if v.UsageData != nil {
+			add(&out.Volumes, max(0, v.UsageData.Size), v.UsageData.RefCount > 0)
+		}
+	}
+	for _, b := range u.BuildCache {
+		add(&out.BuildCache, b.Size, b.InUse)
+	}
+	return out, err
 }
 
 // Status is the short answer to how Docker is.

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"reflect"
 	"strings"
 
 	"fabric.center/cfc/shared/catalog"
@@ -12,8 +13,8 @@ const masked = "***"
 
 // mask replaces what the paths lead to. A path is keys with dots between; "*"
 // is every key of a dict or every item of a list, "**" any number of keys, also
-// none, and a list is gone through without being named. What is not there stays
-// away; null stays null.
+// none, and a list is gone through without being named. A result of a Go type is
+// a dict by its json names. What is not there stays away; null stays null.
 func mask(v any, paths []string) any {
 	for _, p := range paths {
 		v = maskPath(v, strings.Split(p, "."))
@@ -62,6 +63,15 @@ func maskPath(v any, path []string) any {
 }
 
 func asDict(v any) (catalog.Dict, bool) {
+	if s := reflect.ValueOf(v); s.Kind() == reflect.Struct {
+		d := catalog.Dict{}
+		for _, f := range reflect.VisibleFields(s.Type()) {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+				d[name] = s.FieldByIndex(f.Index).Interface()
+			}
+		}
+		return d, true
+	}
 	d, ok := wamp.AsDict(v)
 	return catalog.Dict(d), ok
 }

@@ -28,7 +28,7 @@ func (d *terminal) Exec(_ context.Context, in catalog.ExecDockerContainerIn) (ob
 	if in.Container == "none" {
 		return nil, catalog.OpenedStream{}, cfcerr.New(cfcerr.NoSuchObject, "cannot run a command: no such container")
 	}
-	return d, catalog.OpenedStream{ContainerID: in.Container, TTY: in.TTY}, nil
+	return d, catalog.OpenedStream{ContainerID: string(in.Container), TTY: in.TTY}, nil
 }
 
 func (d *terminal) Logs(context.Context, catalog.OpenDockerLogsIn) (observe.Source, catalog.OpenedStream, error) {

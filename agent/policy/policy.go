@@ -7,6 +7,7 @@
 //	areas: {router: read-only}   # on, read-only or off, by area of operations
 //	deny: [node.shutdown]        # single operations, area.name
 //	guest_workers: true          # any executable as a worker, for owners
+//	docker: {images: [nginx]}    # what containers may be and have
 //
 // No file means that nothing is forbidden but Docker, which is off unless the
 // file has it on. A file that is there and wrong, or
@@ -70,6 +71,7 @@ type Rules struct {
 	Areas    map[string]Mode `yaml:"areas" doc:"what each area of operations may do: on, read-only or off; docker is off if it is not named"`
 	Deny     []string        `yaml:"deny" doc:"operations that are refused, each area.name"`
 	Guests   bool            `yaml:"guest_workers" default:"true" doc:"owners may start guest workers, that is any executable"`
+	Docker   Docker          `yaml:"docker"`
 }
 
 // areas are those of the whole API, so that a policy may speak of what this
@@ -78,7 +80,7 @@ var areas = []string{"container", "docker", "meta", "node", "proxy", "router", "
 
 // Validate finds names that mean nothing.
 func (r Rules) Validate() []config.Fault {
-	var faults []config.Fault
+	faults := r.Docker.faults()
 	for area := range r.Areas {
 		if !slices.Contains(areas, area) {
 			faults = append(faults, config.Faultf("areas."+area, "no such area: expected one of %v", areas))
@@ -199,14 +201,22 @@ func (p *Policy) ownedWell() error {
 		if err != nil {
 			return fmt.Errorf("cannot read policy: %w", err)
 		}
-		sys, ok := i.Sys().(*syscall.Stat_t)
-		if ok && sys.Uid != 0 && int(sys.Uid) != p.uid {
-			return fmt.Errorf("cannot trust %s: it belongs to user %d; expected root or user %d", place, sys.Uid, p.uid)
+		if err := owned(place, i, p.uid); err != nil {
+			return err
 		}
-		sticky := i.IsDir() && i.Mode()&fs.ModeSticky != 0
-		if i.Mode().Perm()&0o022 != 0 && !sticky {
-			return fmt.Errorf("cannot trust %s: mode is %#o, others can write it; expected 0644 or less", place, i.Mode().Perm())
-		}
+	}
+	return nil
+}
+
+// owned refuses what others than root and this user can write.
+func owned(place string, i fs.FileInfo, uid int) error {
+	sys, ok := i.Sys().(*syscall.Stat_t)
+	if ok && sys.Uid != 0 && int(sys.Uid) != uid {
+		return fmt.Errorf("cannot trust %s: it belongs to user %d; expected root or user %d", place, sys.Uid, uid)
+	}
+	sticky := i.IsDir() && i.Mode()&fs.ModeSticky != 0
+	if i.Mode().Perm()&0o022 != 0 && !sticky {
+		return fmt.Errorf("cannot trust %s: mode is %#o, others can write it; expected 0644 or less", place, i.Mode().Perm())
 	}
 	return nil
 }

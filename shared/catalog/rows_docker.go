@@ -1,6 +1,10 @@
 package catalog
 
-import "fabric.center/cfc/shared/cfcerr"
+import (
+	"time"
+
+	"fabric.center/cfc/shared/cfcerr"
+)
 
 // How Docker is on a host.
 type (
@@ -63,6 +67,20 @@ type (
 		LiveRestore     bool     `json:"live_restore"`
 		Warnings        []string `json:"warnings"`
 	}
+	// DockerUsage is how much of the disk Docker uses.
+	DockerUsage struct {
+		Images     DockerUse `json:"images"`
+		Containers DockerUse `json:"containers"`
+		Volumes    DockerUse `json:"volumes"`
+		BuildCache DockerUse `json:"build_cache"`
+	}
+	// DockerUse is one part of it, in bytes.
+	DockerUse struct {
+		Count       int   `json:"count"`
+		Active      int   `json:"active"`
+		Size        int64 `json:"size"`
+		Reclaimable int64 `json:"reclaimable"`
+	}
 )
 
 // dockerErrors are what every row of Docker may answer.
@@ -70,14 +88,29 @@ var dockerErrors = []cfcerr.Kind{cfcerr.Unavailable, cfcerr.DeniedByHost}
 
 func withDocker(more ...cfcerr.Kind) []cfcerr.Kind { return append(more, dockerErrors...) }
 
+// docker completes a row of the area.
+func docker(op Op) Op {
+	op.Realm, op.Area, op.Scope, op.Host = Remote, "docker", Node, true
+	op.Errors = withDocker(op.Errors...)
+	return op
+}
+
+// What Crossbar.io gives under its own names.
+const (
+	engineOwn = "the engine's own answer as it is"
+	enginesOK = "true"
+)
+
 // Rows that tell how Docker is.
 var (
-	DockerGetStatus = define[None, DockerStatus](Op{Realm: Remote, Area: "docker", Name: "get_docker_status", Scope: Node, Access: Read, Host: true,
-		Doc: "Show how Docker is on a node's host, in short.", Errors: withDocker()})
-	DockerGetInfo = define[None, DockerInfo](Op{Realm: Remote, Area: "docker", Name: "get_docker_info", Aliases: []string{"get_info"}, Scope: Node, Access: Read, Host: true,
-		Doc: "Show how Docker is set up on a node's host.", Errors: withDocker()})
-	DockerGetPing = define[None, DockerPing](Op{Realm: Remote, Area: "docker", Name: "get_docker_ping", Aliases: []string{"get_ping"}, Scope: Node, Access: Read, Host: true,
-		Doc: "Ask whether Docker is there on a node's host.", Errors: withDocker()})
-	DockerGetVersion = define[None, DockerVersion](Op{Realm: Remote, Area: "docker", Name: "get_docker_version", Aliases: []string{"get_version"}, Scope: Node, Access: Read, Host: true,
-		Doc: "Show which version of Docker a node's host has.", Errors: withDocker()})
+	DockerGetStatus = define[None, DockerStatus](docker(Op{Name: "get_docker_status", Access: Read,
+		Doc: "Show how Docker is on a node's host, in short."}))
+	DockerGetInfo = define[None, DockerInfo](docker(Op{Name: "get_docker_info", Aliases: []string{"get_info"}, Access: Read, Crossbar: engineOwn,
+		Doc: "Show how Docker is set up on a node's host."}))
+	DockerGetPing = define[None, DockerPing](docker(Op{Name: "get_docker_ping", Aliases: []string{"get_ping"}, Access: Read, Crossbar: enginesOK,
+		Doc: "Ask whether Docker is there on a node's host."}))
+	DockerGetVersion = define[None, DockerVersion](docker(Op{Name: "get_docker_version", Aliases: []string{"get_version"}, Access: Read, Crossbar: engineOwn,
+		Doc: "Show which version of Docker a node's host has."}))
+	DockerGetUsage = define[None, DockerUsage](docker(Op{Name: "get_docker_df", Aliases: []string{"get_df"}, Access: Read, Crossbar: engineOwn, Timeout: 2 * time.Minute,
+		Doc: "Show how much of a host's disk Docker uses, in bytes."}))
 )

@@ -51,15 +51,15 @@ type (
 type (
 	// OpenDockerLogsIn says which output of a container is wanted.
 	OpenDockerLogsIn struct {
-		Container string  `wamp:"container_id" doc:"the container: its id or name"`
-		Since     *string `wamp:"since,optional" doc:"not before this time: ISO 8601, or a duration before now such as 10m"`
-		Tail      *int64  `wamp:"tail,optional" doc:"only so many records from the end"`
-		Follow    bool    `wamp:"follow,optional" doc:"go on with what the container writes from now on, until it stops"`
-		After     *string `wamp:"after,optional" doc:"go on behind this position of an earlier answer, in place of since and tail"`
+		Container DockerName `wamp:"container_id" doc:"the container: its id or name"`
+		Since     *string    `wamp:"since,optional" doc:"not before this time: ISO 8601, or a duration before now such as 10m"`
+		Tail      *int64     `wamp:"tail,optional" doc:"only so many records from the end"`
+		Follow    bool       `wamp:"follow,optional" doc:"go on with what the container writes from now on, until it stops"`
+		After     *string    `wamp:"after,optional" doc:"go on behind this position of an earlier answer, in place of since and tail"`
 	}
 	// ExecDockerContainerIn is a command to run in a container.
 	ExecDockerContainerIn struct {
-		Container string         `wamp:"container_id" doc:"the container: its id or name"`
+		Container DockerName     `wamp:"container_id" doc:"the container: its id or name"`
 		Cmd       []string       `wamp:"cmd" doc:"the command and its arguments; no shell reads them"`
 		TTY       bool           `wamp:"tty,optional" doc:"at a terminal of its own; stdout and stderr are one then"`
 		Input     bool           `wamp:"input,optional" doc:"its standard input is written to"`

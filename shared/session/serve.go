@@ -50,6 +50,12 @@ func Progress(ctx context.Context, args wamp.List, kwargs wamp.Dict) error {
 	return inv.progress(args, kwargs)
 }
 
+// WithProgress has what Progress sends taken by tell: for whoever carries
+// something out that no invocation asked for.
+func WithProgress(ctx context.Context, tell func(wamp.List, wamp.Dict) error) context.Context {
+	return context.WithValue(ctx, progressKey{}, &Invocation{progress: tell})
+}
+
 // Register registers a procedure.
 func (s *Session) Register(ctx context.Context, procedure string, options wamp.Dict, h Handler) error {
 	if options == nil {

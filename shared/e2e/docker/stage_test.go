@@ -55,7 +55,7 @@ func newStage(t testing.TB) *stage {
 	if s.Stage, err = fleet.NewStage(ctx, home); err != nil {
 		t.Fatal(err)
 	}
-	s.Policy = "areas: {docker: on}\n"
+	s.Policy = "areas: {docker: on}\ndocker: {exec: true}\n"
 	nobody, err := identity.New()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/wire"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+	"github.com/docker/go-connections/nat"
+)
+
+// Containers are the ids of the containers, sorted.
+func (e *Engine) Containers(ctx context.Context, all bool) ([]string, error) {
+	list, err := ask(ctx, e, "list containers", func(ctx context.Context, api *client.Client) ([]container.Summary, error) {
+		return api.ContainerList(ctx, container.ListOptions{All: all})
+	})
+	ids := make([]string, len(list))
+	for i, c := range list {
+		ids[i] = c.ID
+	}
+	slices.Sort(ids)
+	return ids, err
+}
+
+// Container is one of them.
+func (e *Engine) Container(ctx context.Context, name string) (catalog.DockerContainer, error) {
+	return ask(ctx, e, "get container "+name, func(ctx context.Context, api *client.Client) (out catalog.DockerContainer, err error) {
+		c, err := api.ContainerInspect(ctx, name)
+		if err != nil {
+			return out, err
+		}
+		return describe(c, e.digestOf(ctx, api, c.Image)), nil
+	})
+}
+
+// RawContainer is what the engine itself says of it.
+func (e *Engine) RawContainer(ctx context.Context, name string) (catalog.Dict, error) {
+	return ask(ctx, e, "get container "+name, func(ctx context.Context, api *client.Client) (catalog.Dict, error) {
+		_, raw, err := api.ContainerInspectWithRaw(ctx, name, false)
+		return dictOf(raw, err)
+	})
+}
+
+// dictOf reads an answer of the engine as it is.
+func dictOf(raw []byte, err error) (d catalog.Dict, _ error) {
+	if err == nil {
+		err = json.Unmarshal(raw, &d)
+	}
+	return d, err
+}
+
+// digestOf is the digest under which a registry has the image; nil where none
+// has, or the image is gone.
+func (e *Engine) digestOf(ctx context.Context, api *client.Client, id string) *string {
+	i, err := api.ImageInspect(ctx, id)
+	if err != nil {
+		return nil
+	}
+	return digestIn(i.RepoDigests, "")
+}
+
+// digestIn is the digest in the repository, or in the first one.
+func digestIn(digests []string, repository string) *string {
+	slices.Sort(digests)
+	for _, text := range digests {
+		name, digest, ok := strings.Cut(text, "@")
+		if ok && (repository == "" || name == repository) {
+			return &digest
+		}
+	}
+	return nil
+}
+
+func describe(c container.InspectResponse, digest *string) catalog.DockerContainer {
+	out := catalog.DockerContainer{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Config.Image, ImageID: c.Image, ImageDigest: digest,
+		State: string(c.State.Status), PID: c.State.Pid, ExitCode: c.State.ExitCode, Error: c.State.Error, Created: instant(c.Created),
+		Started: instant(c.State.StartedAt), Finished: instant(c.State.FinishedAt), Restarts: c.RestartCount,
+		Entrypoint: nonNil([]string(c.Config.Entrypoint)), Command: nonNil([]string(c.Config.Cmd)), Env: pairs(c.Config.Env), User: c.Config.User,
+		WorkingDir: c.Config.WorkingDir, Hostname: c.Config.Hostname, Network: string(c.HostConfig.NetworkMode), Networks: map[string]string{},
+		Ports: ports(c), Mounts: []catalog.DockerMount{}, Labels: shown(c.Config.Labels), Restart: restartOf(c.HostConfig.RestartPolicy),
+		Limits: catalog.DockerLimits{Memory: c.HostConfig.Memory, CPUs: float64(c.HostConfig.NanoCPUs) / 1e9}, Privileged: c.HostConfig.Privileged,
+		CapAdd: nonNil([]string(c.HostConfig.CapAdd)), TTY: c.Config.Tty}
+	if c.HostConfig.PidsLimit != nil {
+		out.Limits.PIDs = max(0, *c.HostConfig.PidsLimit)
+	}
+	if c.State.Health != nil {
+		health := string(c.State.Health.Status)
+		out.Health = &health
+	}
+	if c.NetworkSettings != nil {
+		for name, n := range c.NetworkSettings.Networks {
+			out.Networks[name] = n.IPAddress
+		}
+	}
+	for _, m := range c.Mounts {
+		out.Mounts = append(out.Mounts, catalog.DockerMount{Type: string(m.Type), Name: m.Name, Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
+	}
+	slices.SortFunc(out.Mounts, func(a, b catalog.DockerMount) int { return strings.Compare(a.Target, b.Target) })
+	return out
+}
+
+// instant is a time of the engine as it stands on the wire; nil for none.
+func instant(text string) *string {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || t.Year() <= 1 {
+		return nil
+	}
+	return wire.OptionalTime(t)
+}
+
+func pairs(env []string) map[string]string {
+	d := map[string]string{}
+	for _, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		d[name] = value
+	}
+	return d
+}
+
+// shown leaves out the hash of the config: it would let its env be guessed at.
+func shown(labels map[string]string) map[string]string {
+	out := maps.Clone(labels)
+	if out == nil {
+		out = map[string]string{}
+	}
+	delete(out, labelConfig)
+	return out
+}
+
+func restartOf(p container.RestartPolicy) string {
+	switch {
+	case p.Name == "":
+		return "no"
+	case p.MaximumRetryCount > 0:
+		return string(p.Name) + ":" + itoa(p.MaximumRetryCount)
+	}
+	return string(p.Name)
+}
+
+// ports are those that the container listens on or publishes, sorted.
+func ports(c container.InspectResponse) []catalog.DockerPort {
+	bound := nat.PortMap{}
+	if c.NetworkSettings != nil {
+		maps.Copy(bound, c.NetworkSettings.Ports)
+	}
+	if len(bound) == 0 {
+		maps.Copy(bound, c.HostConfig.PortBindings)
+	}
+	for p := range c.Config.ExposedPorts {
+		if _, there := bound[p]; !there {
+			bound[p] = nil
+		}
+	}
+	out := []catalog.DockerPort{}
+	for p, bindings := range bound {
+		at := catalog.DockerPort{Container: p.Int(), Protocol: p.Proto()}
+		if len(bindings) == 0 {
+			out = append(out, at)
+		}
+		for _, b := range bindings {
+			at.Address, at.Host = b.HostIP, atoi(b.HostPort)
+			out = append(out, at)
+		}
+	}
+	slices.SortFunc(out, comparePorts)
+	return out
+}
