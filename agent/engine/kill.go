@@ -15,9 +15,8 @@ import (
 
 const (
 	killTimeout = 8 * time.Second
-	// hangUp is how long a command has to end by itself when its terminal or
-	// its input has gone.
-	hangUp = time.Second
+	// endTime is how long a command has to end by itself.
+	endTime = time.Second
 )
 
 // kill ends the command, which the engine has no call for: a command goes on
@@ -25,28 +24,62 @@ const (
 func (x *Exec) kill(ctx context.Context) map[string]any {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGKILL} {
+	var failed error
+	for _, step := range []func(context.Context, int) error{x.send(syscall.SIGHUP), x.send(syscall.SIGKILL), x.hangUp} {
 		state, err := x.inspect(ctx)
 		switch {
 		case err != nil:
-			return map[string]any{"killed": false, "reason": err.Error()}
+			return map[string]any{"killed": false, "not_killed": err.Error()}
 		case !state.Running:
-			return map[string]any{"killed": s == syscall.SIGKILL, "exit_code": int64(state.ExitCode)}
+			return map[string]any{"killed": false, "exit_code": int64(state.ExitCode)}
 		}
-		if err := x.signal(ctx, state.Pid, s); err != nil {
-			return map[string]any{"killed": false, "reason": err.Error()}
+		if err := step(ctx, state.Pid); err != nil {
+			failed = err
+			continue
 		}
-		for end := time.Now().Add(hangUp); time.Now().Before(end) && ctx.Err() == nil; {
-			if state, err := x.inspect(ctx); err == nil && !state.Running {
-				return map[string]any{"killed": true, "exit_code": int64(state.ExitCode)}
-			}
-			select {
-			case <-time.After(20 * time.Millisecond):
-			case <-ctx.Done():
-			}
+		if code, ended := x.within(ctx, endTime); ended {
+			return map[string]any{"killed": true, "exit_code": code}
 		}
 	}
-	return map[string]any{"killed": false, "reason": "it does not end"}
+	reason := "it does not end"
+	if failed != nil {
+		reason = failed.Error()
+	}
+	return map[string]any{"killed": false, "not_killed": reason}
+}
+
+// within waits for the command's end.
+func (x *Exec) within(ctx context.Context, d time.Duration) (code int64, ended bool) {
+	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil; {
+		if state, err := x.inspect(ctx); err == nil && !state.Running {
+			return int64(state.ExitCode), true
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return 0, false
+}
+
+// hangUp is what is left where no signal can be sent: the keys that end a
+// program at a terminal, and the end of its input.
+func (x *Exec) hangUp(context.Context, int) error {
+	if !x.input {
+		return errors.New("it can neither be signaled nor does it read")
+	}
+	_ = x.conn.SetWriteDeadline(time.Now().Add(endTime))
+	if x.tty {
+		_, _ = x.conn.Write([]byte("\x03\x04"))
+	}
+	if c, ok := x.conn.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite()
+	}
+	return nil
+}
+
+func (x *Exec) send(s syscall.Signal) func(context.Context, int) error {
+	return func(ctx context.Context, pid int) error { return x.signal(ctx, pid, s) }
 }
 
 // signal reaches the command by its process id: from this host, or where the
@@ -68,7 +101,7 @@ func (x *Exec) signal(ctx context.Context, pid int, s syscall.Signal) error {
 		if err != nil {
 			return nil, err
 		}
-		return nil, api.ContainerExecStart(ctx, created.ID, container.ExecStartOptions{Detach: true})
+		return nil, api.ContainerExecStart(ctx, created.ID, container.ExecStartOptions{Detach: true}) // fails where there is no such program
 	})
 	return err
 }

@@ -211,7 +211,7 @@ func (s *Streams) use(caller catalog.Caller, kind, id string) (*stream, error) {
 	}
 	if st.owner.Session != caller.Session {
 		if st.users > 0 || time.Now().Before(st.loose) {
-			return nil, cfcerr.New(cfcerr.Busy, "cannot use stream %s: another session of %s does", id, caller.AuthID).With("stream", id).With("after", 1)
+			return nil, cfcerr.New(cfcerr.Busy, "cannot use stream %s: it is of another session of %s, which has not been gone for %s", id, caller.AuthID, s.limits.Handover).With("stream", id).With("after", 1)
 		}
 		st.owner = caller
 	}

@@ -75,8 +75,9 @@ func checkRead(in catalog.ReadStreamIn) (time.Duration, error) {
 
 // endOf is a stream's end as the reader gets it.
 func endOf(e observe.End) map[string]any {
-	out := map[string]any{"reason": e.Reason, "error": nil, "message": nil}
+	out := map[string]any{}
 	maps.Copy(out, e.Details)
+	out["reason"], out["error"], out["message"] = e.Reason, nil, nil
 	if e.Err != nil {
 		out["error"], out["message"] = e.Err.URI(), e.Err.Message
 	}

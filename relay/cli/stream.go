@@ -16,8 +16,9 @@ import (
 const (
 	// readWait is how long one read waits for something to come.
 	readWait = 25 * time.Second
-	// readMost is how many bytes one read asks for.
-	readMost = 1 << 20
+	// readMost is how many bytes one read asks for: half of what the agent keeps,
+	// so that the other half is filled meanwhile.
+	readMost = 512 << 10
 	// patience is how long a stream is asked for in vain: the agent has ended
 	// one by then that nobody could reach.
 	patience = 2 * time.Minute

@@ -124,7 +124,7 @@ var (
 	DockerResizeExec = define[ResizeStreamIn, ResizedStream](Op{Realm: Remote, Area: "docker", Name: "resize_docker_exec", Scope: Node, Host: true, Access: Admin, OnStream: true,
 		Doc: "Give a command's terminal another size.", Errors: append(streamErrors, cfcerr.NotRunning)})
 	DockerCloseExec = define[OnStream, map[string]any](Op{Realm: Remote, Area: "docker", Name: "close_docker_exec", Scope: Node, Host: true, Access: Admin, OnStream: true,
-		Doc: "Close the stream of a command, and kill the command if it still runs.", Returns: "stream, end (killed: whether it was killed)", Errors: streamErrors})
+		Doc: "Close the stream of a command, and kill the command if it still runs.", Returns: "stream, end (killed: whether it was; not_killed: why it goes on)", Errors: streamErrors})
 )
 
 // Streams of containers.

@@ -136,7 +136,7 @@ func TestExecIsKilled(t *testing.T) {
 					t.Fatal("the command never ran")
 				}
 			}
-			if end := f.close(); end["reason"] != "closed" || end["killed"] != true {
+			if end := f.close(); end["reason"] != "closed" || end["killed"] != true || end["not_killed"] != nil {
 				t.Errorf("%s, terminal %v: %v", word, tty, end)
 			}
 			if n := d.running(id); n != 0 {
