@@ -1,6 +1,8 @@
 // Package crossbar is what is particular to stock Crossbar.io, 26.10.1: how a
 // node is found or started on the host (Supervisor), and how its management
 // procedures are brought to do what they promise (Node).
+// Package nodeconfig writes its uplink into its configuration, package adopt
+// does so with a node that ran before there was an agent.
 //
 // All repairs go through the node's own procedures; nothing of the installed
 // package is touched:
