@@ -84,12 +84,12 @@ func notReady(err error, log []string) *cfcerr.Error {
 const restartsAlways = "restart-always"
 
 // mayStop implements picky.
-func (hosted) mayStop(_ context.Context, s *site, _ string, _ ops.StopOptions) error {
+func (hosted) mayStop(_ context.Context, s *site, _ string, _ ops.StopOptions) (anew bool, err error) {
 	if options, _ := s.n.memory.optionsOf(s.id, s.life); options["restart"] != restartsAlways {
-		return nil
+		return false, nil
 	}
 	reason := "its container, of " + restartsAlways + ", would start it again at once; stop the worker"
-	return cfcerr.New(cfcerr.NotSupported, "cannot stop the component: %s", reason).With("reason", reason)
+	return false, cfcerr.New(cfcerr.NotSupported, "cannot stop the component: %s", reason).With("reason", reason)
 }
 
 func (hosted) stop(ctx context.Context, s *site, id string, _ ops.StopOptions) (fate, error) {

@@ -110,10 +110,10 @@ func TestStopsThatAContainerUndoesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.watch() // what the options were is kept
-	if err := r.MayStop(r.within(time.Second), hostedRef("a"), ops.StopOptions{}); cfcerr.KindOf(err) != cfcerr.NotSupported {
+	if _, err := r.MayStop(r.within(time.Second), hostedRef("a"), ops.StopOptions{}); cfcerr.KindOf(err) != cfcerr.NotSupported {
 		t.Errorf("a stop that does not last: %v", err)
 	}
-	if err := r.MayStop(r.within(time.Second), hostedRef("b"), ops.StopOptions{}); cfcerr.KindOf(err) != cfcerr.NoSuchObject {
+	if _, err := r.MayStop(r.within(time.Second), hostedRef("b"), ops.StopOptions{}); cfcerr.KindOf(err) != cfcerr.NoSuchObject {
 		t.Errorf("a stop of nothing: %v", err)
 	}
 }

@@ -354,9 +354,9 @@ func (m *memory) hold(p place, node string) (let func()) {
 	return func() { count(-1) }
 }
 
-// assign chooses the node's id for an object to be: the id itself unless the
-// node lists it already.
-func (m *memory) assign(p place, public string, listed []string) (node string, err error) {
+// assign chooses the node's id for an object to be: the first candidate that
+// the node does not list already.
+func (m *memory) assign(p place, public string, listed []string, candidate func(n int) string) (node string, err error) {
 	err = m.change(p, func(k *kindMemory) {
 		taken := func(id string) bool {
 			if slices.Contains(listed, id) || slices.Contains(k.Dead, id) || slices.Contains(k.Stopping, id) || slices.Contains(k.Unwanted, id) {
@@ -370,15 +370,25 @@ func (m *memory) assign(p place, public string, listed []string) (node string, e
 			return false
 		}
 		delete(k.Node, public)
-		node = public
-		for n := 1; taken(node); n++ {
-			node = fmt.Sprintf("r_%s_%d", public, n)
+		for n := 0; n == 0 || taken(node); n++ {
+			node = candidate(n)
 		}
 		if node != public {
 			k.Node[public] = node
 		}
 	})
 	return node, err
+}
+
+// rename keeps that the node calls an object otherwise than was expected.
+func (m *memory) rename(p place, from, to string) error {
+	return m.change(p, func(k *kindMemory) {
+		for public, id := range k.Node {
+			if id == from {
+				k.Node[public] = to
+			}
+		}
+	})
 }
 
 // release forgets an assignment that came to nothing.
@@ -399,6 +409,15 @@ func (m *memory) stopping(p place, node string) error {
 func (m *memory) spared(p place, node string) error {
 	return m.change(p, func(k *kindMemory) {
 		k.Stopping = slices.DeleteFunc(k.Stopping, func(id string) bool { return id == node })
+	})
+}
+
+// pardoned is spared for an object that was to be ended, and cannot be: it runs
+// for callers too.
+func (m *memory) pardoned(p place, node string) error {
+	return m.change(p, func(k *kindMemory) {
+		is := func(id string) bool { return id == node }
+		k.Stopping, k.Unwanted = slices.DeleteFunc(k.Stopping, is), slices.DeleteFunc(k.Unwanted, is)
 	})
 }
 

@@ -3,6 +3,7 @@ package crossbar
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -30,9 +31,10 @@ type handling interface {
 	stop(ctx context.Context, s *site, id string, options ops.StopOptions) (fate, error)
 }
 
-// picky is a handling some of whose objects cannot be stopped.
+// picky is a handling some of whose objects cannot be stopped, or only by a
+// restart of the worker.
 type picky interface {
-	mayStop(ctx context.Context, s *site, id string, options ops.StopOptions) error
+	mayStop(ctx context.Context, s *site, id string, options ops.StopOptions) (anew bool, err error)
 }
 
 // mortal are kinds of objects that can end by themselves without the node
@@ -40,6 +42,10 @@ type picky interface {
 type mortal interface {
 	alive(ctx context.Context, s *site, ids []string) ([]string, error)
 }
+
+// numbering is a handling whose ids the node gives: nth is the one that it
+// gives next when it has given n.
+type numbering interface{ nth(n int) string }
 
 // fate is what has become of the id of a stopped object.
 type fate uint8
@@ -58,13 +64,19 @@ func handlingOf(k *ops.Kind) handling {
 	case ops.RealmRole:
 		return roles{}
 	case ops.RouterTransport:
-		return transports{}
-	case ops.TransportPath:
-		return paths{}
+		return transports{k.Worker}
+	case ops.TransportPath, ops.ProxyPath:
+		return paths{k.Worker}
 	case ops.ContainerComponent:
 		return hosted{}
 	case ops.RouterComponent:
 		return components{}
+	case ops.ProxyTransport:
+		return proxyTransports{transports{k.Worker}}
+	case ops.ProxyConnection:
+		return connections{}
+	case ops.ProxyRoute:
+		return routes{}
 	}
 	panic("crossbar: nothing handles objects of kind " + k.Key)
 }
@@ -234,7 +246,7 @@ func (n *Node) Start(ctx context.Context, _ string, r ops.Ref, config map[string
 	}
 	// Kept before the node is asked: otherwise a crash in between would show
 	// the object under an id that nobody gave it.
-	id, err := n.memory.assign(s.place(), r.ID, listed)
+	id, err := n.memory.assign(s.place(), r.ID, listed, s.candidates(r.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +257,20 @@ func (n *Node) Start(ctx context.Context, _ string, r ops.Ref, config map[string
 		}
 		return nil, err
 	}
-	return s.show(ctx, id)
+	return s.show(ctx, n.memory.node(s.place(), r.ID))
+}
+
+// candidates are what the node may call an object.
+func (s *site) candidates(public string) func(n int) string {
+	if x, ok := s.handling.(numbering); ok {
+		return x.nth
+	}
+	return func(n int) string {
+		if n == 0 {
+			return public
+		}
+		return fmt.Sprintf("r_%s_%d", public, n)
+	}
 }
 
 // takeBack removes what a failed start has left on the node: nothing, an
@@ -270,16 +295,25 @@ func (s *site) takeBack(ctx context.Context, public, id string, cause error) {
 }
 
 // MayStop implements ops.Node.
-func (n *Node) MayStop(ctx context.Context, r ops.Ref, options ops.StopOptions) error {
+func (n *Node) MayStop(ctx context.Context, r ops.Ref, options ops.StopOptions) (anew bool, err error) {
 	s, err := n.site(ctx, r.Kind, r.Worker, r.Parent)
 	if err != nil {
-		return err
+		return false, err
 	}
 	id, err := s.find(ctx, r.ID)
 	if p, ok := s.handling.(picky); ok && err == nil {
 		return p.mayStop(ctx, s, id, options)
 	}
-	return err
+	return false, err
+}
+
+// MayStart implements ops.Node.
+func (n *Node) MayStart(ctx context.Context, r ops.Ref, config map[string]any, options ops.StopOptions) (anew bool, err error) {
+	s, err := n.site(ctx, r.Kind, r.Worker, r.Parent)
+	if x, ok := s.handling.(routes); ok && err == nil {
+		return x.mayStart(ctx, s, config, options)
+	}
+	return false, err
 }
 
 // Stop implements ops.Node.
@@ -321,6 +355,8 @@ func (s *site) end(ctx context.Context, id string, options ops.StopOptions) erro
 		return m.pending(p, id)
 	case err == nil, cfcerr.KindOf(err) == cfcerr.NoSuchObject:
 		err = m.freed(p, id)
+	case cfcerr.KindOf(err) == cfcerr.NotSupported: // and never will be
+		return errors.Join(err, m.pardoned(p, id))
 	case !unfinished(err) && cfcerr.KindOf(err) != cfcerr.ConnectionLost:
 		return errors.Join(err, m.spared(p, id))
 	default:

@@ -16,14 +16,14 @@ import (
 // transport's configuration names, whether they run or not, and tells nothing
 // of the others: so what was started is kept here, and the node is asked of
 // each whether it is there.
-type paths struct{}
+type paths struct{ worker string }
 
-func (paths) probe() string { return "get_router_transports" }
+func (p paths) probe() string { return transports(p).probe() }
 
 // named are the services that may be there, by path; ok is false where the
 // transport can have none.
-func (paths) named(ctx context.Context, s *site) (services map[string]any, ok bool, err error) {
-	d, err := s.dict(ctx, "get_router_transport", s.parent)
+func (p paths) named(ctx context.Context, s *site) (services map[string]any, ok bool, err error) {
+	d, err := transports(p).get(ctx, s, s.parent)
 	if err != nil {
 		return nil, false, err
 	}

@@ -13,24 +13,25 @@ import (
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
-// transports are the transports of a router worker.
-type transports struct{}
+// transports are the transports of a router worker or of a proxy, whose
+// procedures have the type of worker in their names.
+type transports struct{ worker string }
 
-func (transports) probe() string { return "get_router_transports" }
+func (x transports) probe() string { return "get_" + x.worker + "_transports" }
 
-func (transports) ids(ctx context.Context, s *site) ([]string, error) {
-	return s.listed(ctx, "get_router_transports")
+func (x transports) ids(ctx context.Context, s *site) ([]string, error) {
+	return s.listed(ctx, x.probe())
 }
 
-func (transports) get(ctx context.Context, s *site, id string) (catalog.Dict, error) {
-	return s.dict(ctx, "get_router_transport", id)
+func (x transports) get(ctx context.Context, s *site, id string) (catalog.Dict, error) {
+	return s.dict(ctx, "get_"+x.worker+"_transport", id)
 }
 
 // start starts the transport and then its paths: the node starts the root
 // alone, whatever it is told.
-func (transports) start(ctx context.Context, s *site, id string, config map[string]any) error {
+func (x transports) start(ctx context.Context, s *site, id string, config map[string]any) error {
 	said := s.n.overhear(s.id, "Cannot listen on transport endpoint")
-	_, err := s.call(ctx, "start_router_transport", id, wamp.Dict(config))
+	_, err := s.call(ctx, "start_"+x.worker+"_transport", id, wamp.Dict(config))
 	if cfcerr.KindOf(err) == cfcerr.CannotListen {
 		return cannotListen(said.wait(ctx))
 	}
@@ -44,11 +45,20 @@ func (transports) start(ctx context.Context, s *site, id string, config map[stri
 			continue
 		}
 		service, _ := wamp.AsDict(given[path])
-		if err := (paths{}).start(ctx, s.site(ops.TransportPath, id, ""), path, service); err != nil {
+		if err := x.paths().start(ctx, s.site(x.pathKind(), id, ""), path, service); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (x transports) paths() paths { return paths(x) }
+
+func (x transports) pathKind() *ops.Kind {
+	if x.worker == ops.ProxyPath.Worker {
+		return ops.ProxyPath
+	}
+	return ops.TransportPath
 }
 
 func (transports) stop(ctx context.Context, s *site, id string, _ ops.StopOptions) (fate, error) {
@@ -72,7 +82,7 @@ func cannotListen(logged string) error {
 	return cfcerr.New(cfcerr.CannotListen, "cannot listen on the transport's endpoint: %s", why)
 }
 
-// listed are the ids of a list of dicts.
+// listed are the ids of a list of dicts, or of ids alone.
 func (w *worker) listed(ctx context.Context, procedure string, args ...any) ([]string, error) {
 	v, err := w.call(ctx, procedure, args...)
 	if err != nil {
@@ -83,6 +93,9 @@ func (w *worker) listed(ctx context.Context, procedure string, args ...any) ([]s
 	for _, x := range list {
 		d, _ := wamp.AsDict(x)
 		id, isString := wamp.AsString(d["id"])
+		if d == nil {
+			id, isString = wamp.AsString(x)
+		}
 		ok = ok && isString
 		ids = append(ids, id)
 	}

@@ -91,21 +91,3 @@ func (o *Ops) stopHosted(ctx context.Context, caller catalog.Caller, in catalog.
 	return catalog.Dict{"component_id": d["id"], "uptime": d["uptime"],
 		"caller": map[string]any{"session": caller.Session, "authid": caller.AuthID, "authrole": string(caller.Role)}}, nil
 }
-
-// restartObject stops an object and starts it again as it was.
-func (o *Ops) restartObject(ctx context.Context, caller catalog.Caller, r Ref) (catalog.Dict, error) {
-	d, err := o.getObject(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	config, _ := wamp.AsDict(d["config"])
-	if _, err = o.stopObject(ctx, caller, r, StopOptions{}); err != nil {
-		return nil, err
-	}
-	d, err = o.startObject(ctx, caller, r, config)
-	if err != nil {
-		e := cfcerr.New(cfcerr.KindOf(err), "cannot restart %s %s: it is stopped, and does not start again: %w", r.Kind.Noun, r.ID, err)
-		return nil, r.InDetail(e)
-	}
-	return d, nil
-}

@@ -24,13 +24,16 @@ type Kind struct {
 	// Name is what of its configuration names it beside its id, if anything: no
 	// two of one parent may have the same.
 	Name func(config map[string]any) string
+	// Shared says that several may have the same name all the same.
+	Shared bool
 	// Born is when the node made an object, as it shows it, of a kind that the
 	// node starts anew by itself: it tells one from the next. Else nil.
 	Born func(object catalog.Dict) string
 }
 
 // Kinds are all of them, each parent before what belongs to it.
-var Kinds = []*Kind{RouterRealm, RealmRole, RouterTransport, TransportPath, RouterComponent, ContainerComponent}
+var Kinds = []*Kind{RouterRealm, RealmRole, RouterTransport, TransportPath, RouterComponent, ContainerComponent,
+	ProxyConnection, ProxyRoute, ProxyTransport, ProxyPath}
 
 // children are the kinds that belong to objects of k; those of nil belong to a
 // worker.

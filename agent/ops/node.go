@@ -39,8 +39,13 @@ type Node interface {
 	// Start starts one and all that its configuration holds, or nothing.
 	Start(ctx context.Context, by string, r Ref, config map[string]any) (catalog.Dict, error)
 	// MayStop refuses, before anything is told of it, a stop that the node
-	// cannot carry out; with no_such_object when there is none.
-	MayStop(ctx context.Context, r Ref, options StopOptions) error
+	// cannot carry out; with no_such_object when there is none. Anew says that
+	// the worker has to be restarted, as options allow.
+	MayStop(ctx context.Context, r Ref, options StopOptions) (anew bool, err error)
+	// MayStart is the same for a start.
+	MayStart(ctx context.Context, r Ref, config map[string]any, options StopOptions) (anew bool, err error)
+	// Spec is how a worker was started; not_supported where it is not known.
+	Spec(ctx context.Context, worker string) (WorkerSpec, error)
 	// Stop stops it; its id may be used again.
 	Stop(ctx context.Context, by string, r Ref, options StopOptions) (catalog.Dict, error)
 	// Log is what a worker has written: from the line with that number on, or
@@ -59,7 +64,7 @@ type Node interface {
 	Watch(ctx context.Context, changes Changes) error
 }
 
-// StopOptions are what the caller of a stop consents to.
+// StopOptions are what the caller of a stop, or of a start, consents to.
 type StopOptions struct {
 	// RestartWorker: all of the worker may be started anew, where nothing less
 	// helps.
@@ -107,8 +112,12 @@ func (o *Ops) startWorker(ctx context.Context, caller catalog.Caller, in catalog
 	if err := o.absent(ctx, spec.ID); err != nil {
 		return nil, err
 	}
-	finish := o.inv.startingWorker(spec.ID, spec.Type, caller.AuthID)
-	d, err := o.cfg.Node.StartWorker(ctx, caller.AuthID, spec)
+	return o.beginWorker(ctx, caller.AuthID, spec)
+}
+
+func (o *Ops) beginWorker(ctx context.Context, by string, spec WorkerSpec) (catalog.Dict, error) {
+	finish := o.inv.startingWorker(spec.ID, spec.Type, by)
+	d, err := o.cfg.Node.StartWorker(ctx, by, spec)
 	finish(workerOf(d), err)
 	return d, err
 }
@@ -251,14 +260,17 @@ func (o *Ops) stopWorker(ctx context.Context, caller catalog.Caller, in catalog.
 	if err := o.cfg.Node.Settle(ctx); err != nil {
 		return nil, err
 	}
-	id := string(in.Worker)
+	return o.endWorker(ctx, caller.AuthID, string(in.Worker), in.Kill)
+}
+
+func (o *Ops) endWorker(ctx context.Context, by, id string, kill bool) (catalog.Dict, error) {
 	mark := o.inv.Mark()
 	w, err := o.cfg.Node.Worker(ctx, id)
 	if err != nil {
 		return nil, named(err, id)
 	}
-	finish := o.inv.stoppingWorker(mark, w, caller.AuthID)
-	d, err := o.cfg.Node.StopWorker(ctx, caller.AuthID, id, in.Kill)
+	finish := o.inv.stoppingWorker(mark, w, by)
+	d, err := o.cfg.Node.StopWorker(ctx, by, id, kill)
 	finish(err)
 	return d, named(err, id)
 }

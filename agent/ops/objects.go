@@ -19,10 +19,14 @@ type starts interface {
 func bindKind[L, G, X catalog.Placed, S starts](o *Ops, k *Kind, list catalog.Spec[L, []string], get catalog.Spec[G, catalog.Dict],
 	start catalog.Spec[S, catalog.Dict], stop catalog.Spec[X, catalog.Dict]) {
 	bindLook(o, k, list, get)
+	bindStart(o, k, start)
+	bindStop(o, k, stop)
+}
+
+func bindStart[S starts](o *Ops, k *Kind, start catalog.Spec[S, catalog.Dict]) {
 	catalog.Bind(o.table, start, func(ctx context.Context, c catalog.Caller, in S) (catalog.Dict, error) {
 		return o.startObject(ctx, c, k.at(in.Place()), in.Settings())
 	})
-	bindStop(o, k, stop)
 }
 
 func bindLook[L, G catalog.Placed](o *Ops, k *Kind, list catalog.Spec[L, []string], get catalog.Spec[G, catalog.Dict]) {
@@ -114,26 +118,36 @@ func (o *Ops) startObject(ctx context.Context, caller catalog.Caller, r Ref, con
 	if r.ID == "" {
 		r.ID = madeUp(r.Kind.Prefix)
 	}
-	if r.Kind.Check != nil {
-		if err := r.Kind.Check(config); err != nil {
-			return nil, err
-		}
-	}
-	if err := mayRunCode(r, caller, config); err != nil {
+	if err := o.mayStart(r, caller, config); err != nil {
 		return nil, err
 	}
+	return o.begin(ctx, caller.AuthID, r, config)
+}
+
+// mayStart refuses what the node need not be asked about.
+func (o *Ops) mayStart(r Ref, caller catalog.Caller, config map[string]any) error {
+	if r.Kind.Check != nil {
+		if err := r.Kind.Check(config); err != nil {
+			return err
+		}
+	}
+	return mayRunCode(r, caller, config)
+}
+
+// begin starts an object of which its caller is known to be allowed to.
+func (o *Ops) begin(ctx context.Context, by string, r Ref, config map[string]any) (catalog.Dict, error) {
 	name := r.Kind.name(config)
 	if err := o.free(ctx, r, name); err != nil {
 		return nil, err
 	}
 	o.told(ctx, r, false)
-	finish := o.inv.starting(r, name, caller.AuthID)
-	d, err := o.cfg.Node.Start(ctx, caller.AuthID, r, config)
+	finish := o.inv.starting(r, name, by)
+	d, err := o.cfg.Node.Start(ctx, by, r, config)
 	finish(r.Kind.born(d), err)
 	if err != nil {
 		return nil, named(err, r.Worker)
 	}
-	o.foundWithin(ctx, r, caller.AuthID)
+	o.foundWithin(ctx, r, by)
 	return d, nil
 }
 
@@ -169,7 +183,7 @@ func (o *Ops) free(ctx context.Context, r Ref, name string) error {
 	for _, x := range all {
 		what := "id"
 		if x.ID != r.ID {
-			if what = "name"; name == "" || x.Name != name {
+			if what = "name"; name == "" || x.Name != name || r.Kind.Shared {
 				continue
 			}
 		}
@@ -223,12 +237,21 @@ func (o *Ops) stopObject(ctx context.Context, caller catalog.Caller, r Ref, opti
 	if err := o.needKind(ctx, r); err != nil {
 		return nil, err
 	}
-	if err := o.cfg.Node.MayStop(ctx, r, options); err != nil {
+	anew, err := o.cfg.Node.MayStop(ctx, r, options)
+	if err != nil {
 		return nil, named(err, r.Worker)
 	}
 	o.told(ctx, r, true)
-	finish := o.inv.stopping(mark, r, caller.AuthID)
-	d, err := o.cfg.Node.Stop(ctx, caller.AuthID, r, options)
+	if anew {
+		return o.stopByRestart(ctx, caller.AuthID, mark, r)
+	}
+	return o.end(ctx, caller.AuthID, mark, r, options)
+}
+
+// end stops an object that the node can stop, and has told at mark to run.
+func (o *Ops) end(ctx context.Context, by string, mark uint64, r Ref, options StopOptions) (catalog.Dict, error) {
+	finish := o.inv.stopping(mark, r, by)
+	d, err := o.cfg.Node.Stop(ctx, by, r, options)
 	finish(err)
 	return d, named(err, r.Worker)
 }

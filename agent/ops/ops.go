@@ -80,6 +80,7 @@ func New(cfg Config) (*Ops, error) {
 	o.bindTransports()
 	o.bindContainer()
 	o.bindComponents()
+	o.bindProxy()
 	o.bindMeta()
 	o.bindWorker()
 	for _, op := range catalog.All() {

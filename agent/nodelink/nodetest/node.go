@@ -63,7 +63,8 @@ type Worker struct {
 	transports map[string]*transport
 	components map[string]*component
 	embedded   []*embedded // components of a router worker
-	extra      []string    // procedures of its realms
+	proxy      proxy
+	extra      []string // procedures of its realms
 }
 
 // handler carries out a procedure; ctx ends with the session.

@@ -116,6 +116,9 @@ func (n *Node) procedures(w *Worker) map[string]func(context.Context, *wamp.Invo
 	if w.Type == "container" {
 		maps.Copy(t, n.containerProcedures(w))
 	}
+	if w.Type == "proxy" {
+		maps.Copy(t, n.proxyProcedures(w))
+	}
 	if w.Type == "router" {
 		maps.Copy(t, n.transportProcedures(w))
 		maps.Copy(t, n.componentProcedures(w))
