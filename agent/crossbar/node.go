@@ -34,6 +34,9 @@ type Config struct {
 	Supervisor Stopper
 	// StateDir keeps which ids of objects are burnt. Empty: not kept.
 	StateDir string
+	// LogFile is what the node writes: it alone says how guests have ended.
+	// Empty: not known.
+	LogFile string
 	// Poll is how often the node is asked what runs, without any sign of a
 	// change; 2 s. Guests are only missed by asking.
 	Poll time.Duration
@@ -60,6 +63,7 @@ type Node struct {
 	names    map[nameKey]string
 	remarks  map[*remark]bool // listeners to workers' logs
 	tries    map[nameKey]try
+	departed map[string]int // pids of guests that are gone and still listed, by id
 	metas    metas
 	logs     logs
 	told     []func(ops.Changes) // heartbeats and figures that are to be passed on
@@ -88,7 +92,7 @@ func New(cfg Config) *Node {
 	}
 	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
 		settled: make(chan struct{}), tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1),
-		tails: map[string][]string{}, names: map[nameKey]string{}, tries: map[nameKey]try{}, remarks: map[*remark]bool{},
+		tails: map[string][]string{}, names: map[nameKey]string{}, tries: map[nameKey]try{}, departed: map[string]int{}, remarks: map[*remark]bool{},
 		metas: newMetas(), logs: newLogs()}
 }
 

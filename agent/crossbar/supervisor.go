@@ -102,6 +102,9 @@ func NewSupervisor(cfg SupervisorConfig) (*Supervisor, error) {
 	return &Supervisor{cfg: cfg, log: cfg.Log, requests: make(chan request), status: Status{State: "stopped", Since: time.Now()}}, nil
 }
 
+// LogFile is what the node writes.
+func (s *Supervisor) LogFile() string { return s.cfg.LogFile }
+
 // Status is how the node's process is now.
 func (s *Supervisor) Status() Status {
 	s.mu.Lock()

@@ -199,6 +199,9 @@ func (n *Node) all(ctx context.Context) ([]ops.Worker, error) {
 		if err != nil {
 			return nil, err
 		}
+		if n.leftBehind(ctx, w) {
+			continue
+		}
 		if w.Ready {
 			err = n.lookInto(ctx, &w)
 			if gone := cfcerr.KindOf(err); gone == cfcerr.NoSuchProcedure || gone == cfcerr.ConnectionLost {

@@ -170,9 +170,12 @@ func (n *Node) StopWorker(ctx context.Context, by, id string, kill bool) (catalo
 	if err != nil {
 		return nil, err
 	}
+	if w.Type == "guest" {
+		return n.stopGuest(ctx, by, w, kill)
+	}
 	process, ours := n.ours(ctx, w.PID)
 	result := catalog.Dict{"id": id, "type": w.Type, "kill": kill}
-	if w.Type == "guest" || w.Status == "started" {
+	if w.Status == "started" {
 		v, err := n.call(ctx, share(ctx, stopCall), "stop_worker", id, kill)
 		switch {
 		case err == nil:
@@ -182,13 +185,13 @@ func (n *Node) StopWorker(ctx context.Context, by, id string, kill bool) (catalo
 		case !ours || cfcerr.KindOf(err) != cfcerr.Timeout && cfcerr.KindOf(err) != cfcerr.NotRunning:
 			return nil, err
 		}
-		ours = ours && (err != nil || w.Type == "guest")
+		ours = ours && err != nil
 	} else if !ours {
 		return nil, cfcerr.New(cfcerr.NotRunning, "cannot stop worker %s: it is %s, and its process cannot be seen from here", id, w.Status).
 			With("worker_id", id).With("status", w.Status)
 	}
 	if ours {
-		if err := n.endProcess(ctx, process, w.Type == "guest" && !kill); err != nil {
+		if err := n.endProcess(ctx, process, false); err != nil {
 			return nil, cfcerr.New(cfcerr.CannotStop, "cannot stop worker %s: %w", id, err).With("worker_id", id)
 		}
 	}

@@ -110,7 +110,7 @@ func (n *node) serve(ctx context.Context, pubkey string) error {
 		if err != nil {
 			return err
 		}
-		stock.Supervisor = super
+		stock.Supervisor, stock.LogFile = super, super.LogFile()
 	}
 	c := n.common
 	c.Sampler = profile.Beside(n.cfg.Crossbar)

@@ -362,7 +362,14 @@ func (v *Inventory) drop(e *workerEntry, reason, by string, err error) {
 	}
 	v.noteEnd(e.ID)
 	v.log(e.ID, reason)
-	v.publish(catalog.OnWorkerStopped, details(catalog.Dict{"id": e.ID, "type": e.Type, "pid": e.PID, "reason": reason, "by": by, "error": failure(err)}), e.ID)
+	v.publish(catalog.OnWorkerStopped, details(catalog.Dict{"id": e.ID, "type": e.Type, "pid": e.PID, "reason": reason, "exit": v.exit(e.Worker), "by": by, "error": failure(err)}), e.ID)
+}
+
+func (v *Inventory) exit(w Worker) string {
+	if v.cfg.Node == nil || w.Created == "" {
+		return ""
+	}
+	return v.cfg.Node.Exit(w)
 }
 
 func (v *Inventory) log(worker, reason string) {

@@ -57,6 +57,9 @@ type Node interface {
 	// Meta calls a procedure of a realm's meta API by WAMP's name;
 	// not_supported where the node does not let anybody look into the realm.
 	Meta(ctx context.Context, realm Ref, procedure string, args wamp.List, kwargs wamp.Dict) (any, error)
+	// Exit is how a worker that is gone has ended, "exit code 3" or "signal 9";
+	// empty where that cannot be known.
+	Exit(w Worker) string
 	// Settle waits until Watch has told that the node has come, if it has: what
 	// changes there is told after that.
 	Settle(ctx context.Context) error
@@ -205,10 +208,7 @@ func optionsOf(typ string, d wamp.Dict) (map[string]any, error) {
 // checkOptions refuses what the node would only fail at, without saying why.
 func checkOptions(spec WorkerSpec) error {
 	if spec.Type == "guest" {
-		if exe, ok := spec.Options["executable"].(string); !ok || exe == "" {
-			return cfcerr.Argument("config.executable", "a program to run")
-		}
-		return nil
+		return checkGuest(spec.Options)
 	}
 	if spec.Type == "container" && spec.Options["restart"] == "restart-on-failed" {
 		reason := "the node takes restart-on-failed, and then never restarts a component"

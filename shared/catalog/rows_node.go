@@ -133,5 +133,5 @@ var (
 	OnWorkerStarting = event(Event{Area: "node", Name: "on_worker_starting", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is about to be started; details hold its type."})
 	OnWorkerStarted  = event(Event{Area: "node", Name: "on_worker_started", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is ready; details hold its type and pid."})
 	OnWorkerStopping = event(Event{Area: "node", Name: "on_worker_stopping", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is about to be stopped."})
-	OnWorkerStopped  = event(Event{Area: "node", Name: "on_worker_stopped", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is gone, or its start failed; details hold the reason, whoever caused it."})
+	OnWorkerStopped  = event(Event{Area: "node", Name: "on_worker_stopped", Args: workerArgs, By: ByAgent, Access: Read, Doc: "A worker is gone, or its start failed; details hold the reason, whoever caused it, and of a guest its exit where the agent can read the node's log."})
 )
