@@ -93,6 +93,9 @@ func (e *Engine) API(ctx context.Context) (*client.Client, error) {
 	ping, err := api.Ping(ctx)
 	if err != nil {
 		_ = api.Close() // idle connections alone
+		if ctx.Err() == nil && !disconnected(err) { // somebody answers, but not as an engine does
+			return nil, unavailable("reach Docker", plain(err))
+		}
 		return nil, e.Failed(ctx, "reach Docker", err)
 	}
 	api.NegotiateAPIVersionPing(ping)

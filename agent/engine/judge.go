@@ -47,7 +47,9 @@ func judgeRights(d policy.Docker, h *container.HostConfig) error {
 		}
 	}
 	for _, option := range h.SecurityOpt {
-		if !slices.Contains(d.SecurityOptions, option) && !slices.Contains(harmlessOptions, option) && !d.Privileged {
+		// The engine itself adds this one where pid or ipc are the host's.
+		added := option == "label=disable" && (h.PidMode.IsHost() || h.IpcMode.IsHost())
+		if !slices.Contains(d.SecurityOptions, option) && !slices.Contains(harmlessOptions, option) && !added && !d.Privileged {
 			return policy.Refused("security_options", "does not allow the security option %s", option)
 		}
 	}

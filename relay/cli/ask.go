@@ -29,7 +29,13 @@ func (a *app) do(ctx context.Context, s Session, o *catalog.Op, args wamp.List, 
 	if timeout <= 0 {
 		timeout = o.Deadline()
 	}
-	res, err := s.Call(ctx, o.URI(), args, kwargs, session.CallOptions{Timeout: timeout})
+	options := session.CallOptions{Timeout: timeout}
+	if o.Progress != "" && isTerminal(a.Stderr) {
+		b := &bar{w: a.Stderr}
+		options.Progress = b.take
+		defer b.clear()
+	}
+	res, err := s.Call(ctx, o.URI(), args, kwargs, options)
 	if err != nil {
 		return nil, err
 	}

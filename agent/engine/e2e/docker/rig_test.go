@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fabric.center/cfc/agent/engine"
+	"fabric.center/cfc/agent/observe"
 	"fabric.center/cfc/agent/ops"
 	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/shared/catalog"
@@ -75,8 +76,10 @@ func newHost(t *testing.T, rules policy.Docker, o enginetest.Options) *host {
 func hostOf(t *testing.T, real *enginetest.Engine, change func(*engine.Config)) *host {
 	t.Helper()
 	h := &host{t: t, real: real, role: wire.Owner}
+	streams := observe.NewStreams(observe.Limits{}, nil)
+	h.whileRunning(streams.Run)
 	var err error
-	if h.rows, err = ops.NewHost(ops.Config{Docker: way(t, real, change), Publish: h.publish, NodeID: func() string { return "n1" }}); err != nil {
+	if h.rows, err = ops.NewHost(ops.Config{Docker: way(t, real, change), Publish: h.publish, NodeID: func() string { return "n1" }, Streams: streams}); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -84,10 +87,7 @@ func hostOf(t *testing.T, real *enginetest.Engine, change func(*engine.Config)) 
 
 // watch has the engine's events told until the test ends.
 func (h *host) watch() {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
-	var running sync.WaitGroup
-	running.Go(func() { _ = h.rows.WatchHost(ctx) })
-	h.t.Cleanup(func() { cancel(); running.Wait() })
+	h.whileRunning(h.rows.WatchHost)
 	// Whether it listens shows in the end of what happens now.
 	probe := "probe:" + fmt.Sprint(time.Now().UnixNano())
 	h.eventually("the first event", func() error {
@@ -95,6 +95,14 @@ func (h *host) watch() {
 		h.real.Do("DELETE", "/images/"+probe, nil, nil)
 		return h.heard("on_image_tag")
 	})
+}
+
+// whileRunning runs a part until the test ends.
+func (h *host) whileRunning(part func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { _ = part(ctx) })
+	h.t.Cleanup(func() { cancel(); running.Wait() })
 }
 
 func (h *host) publish(e *catalog.Event, args ...any) {
@@ -136,9 +144,13 @@ func (h *host) eventually(what string, ready func() error) {
 	}
 }
 
+func (h *host) caller() catalog.Caller {
+	return catalog.Caller{Session: 1, AuthID: "alice", Role: h.role, Realm: "demo"}
+}
+
 // try calls a row as alice of the host's role.
 func try[In, Out any](h *host, ctx context.Context, row catalog.Spec[In, Out], args ...any) (out Out, err error) {
-	v, err := h.rows.Call(ctx, catalog.Caller{Session: 1, AuthID: "alice", Role: h.role, Realm: "demo"}, row.Key(), args, nil)
+	v, err := h.rows.Call(ctx, h.caller(), row.Key(), args, nil)
 	if err != nil {
 		return out, err
 	}

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fabric.center/cfc/shared/catalog"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/pkg/jsonmessage"
+)
+
+func stream(lines ...string) string { return strings.Join(lines, "\n") }
+
+func TestAPullIsFollowed(t *testing.T) {
+	layer := func(id, status string, current, total int) string {
+		return fmt.Sprintf(`{"id":%q,"status":%q,"progressDetail":{"current":%d,"total":%d}}`, id, status, current, total)
+	}
+	var told []catalog.DockerPull
+	err := follow(strings.NewReader(stream(`{"status":"Pulling from x","id":"1"}`, layer("a", "Pulling fs layer", 0, 0), layer("b", "Already exists", 0, 0),
+		layer("a", "Downloading", 50, 100), layer("a", "Download complete", 0, 0), layer("a", "Extracting", 100, 100), layer("a", "Pull complete", 0, 0),
+		`{"status":"Digest: sha256:1"}`)), "x:1", func(p catalog.DockerPull) { told = append(told, p) })
+	if err != nil || len(told) < 2 {
+		t.Fatalf("told %v, %v", told, err)
+	}
+	b, _ := json.Marshal(told[len(told)-1])
+	if want := `{"image":"x:1","bytes":100,"total":100,"share":1,"layers":[{"id":"a","status":"pull complete","bytes":100,"total":100},{"id":"b","status":"already exists","bytes":0,"total":0}]}`; string(b) != want {
+		t.Errorf("in the end %s", b)
+	}
+	var fault *jsonmessage.JSONError
+	if err := follow(strings.NewReader(`{"errorDetail":{"message":"no such"},"error":"no such"}`), "x", nil); !errors.As(err, &fault) {
+		t.Errorf("a fault: %v", err)
+	}
+	if err := follow(strings.NewReader(`{"status":"Pul`), "x", nil); err == nil {
+		t.Error("half an answer is taken for all")
+	}
+}
+
+// TestTheNewestIsTold even if nothing follows it, and never more often than
+// tellEvery.
+func TestTheNewestIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []int64
+		w := &teller{watch: watch{layers: map[string]*catalog.DockerPullLayer{}}, progress: func(p catalog.DockerPull) { told = append(told, p.Bytes) }}
+		for i := range 100 {
+			w.take(jsonmessage.JSONMessage{ID: "a", Status: "Downloading", Progress: &jsonmessage.JSONProgress{Current: int64(i), Total: 100}})
+		}
+		time.Sleep(2 * tellEvery)
+		synctest.Wait()
+		if len(told) != 2 || told[0] != 0 || told[1] != 99 {
+			t.Errorf("told %v", told)
+		}
+		w.end(false)
+		if len(told) != 2 {
+			t.Error("a pull that failed tells on")
+		}
+	})
+}
+
+func TestEventsAreToldOnce(t *testing.T) {
+	var told []string
+	w := &watcher{tell: func(v Event) { told = append(told, v.Action+" "+v.ID) }, known: map[string]state{}, seen: map[string]int64{}, begin: 100, last: 100}
+	take := func(action, id string, at int64) {
+		w.take(events.Message{Type: "container", Action: events.Action(action), Actor: events.Actor{ID: id}, TimeNano: at})
+	}
+	take("start", "early", 100)
+	take("create", "a", 101)
+	take("start", "a", 102)
+	take("start", "a", 102) // again, after the connection was lost
+	take("start", "b", 102) // in the same moment
+	w.found = map[string]bool{"die a": true, "start c": true}
+	take("die", "a", 103) // late: it was found missing
+	take("start", "a", 104)
+	take("die", "a", 105)
+	take("die", "c", 106)
+	take("start", "c", 107)
+	want := "create a, start a, start b, start a, die a, die c, start c"
+	if got := strings.Join(told, ", "); got != want {
+		t.Errorf("told %s\nwant %s", got, want)
+	}
+	take("stop", "a", 105+overlap+100)
+	if len(w.seen) != 1 {
+		t.Errorf("%d are remembered", len(w.seen))
+	}
+	if moment(1500000042) != "1.500000042" || moment(7) != "0.000000007" {
+		t.Errorf("moments %s, %s", moment(1500000042), moment(7))
+	}
+}
