@@ -92,7 +92,7 @@ func (e *Engine) API(ctx context.Context) (*client.Client, error) {
 	defer cancel()
 	ping, err := api.Ping(ctx)
 	if err != nil {
-		_ = api.Close() // idle connections alone
+		_ = api.Close()                             // idle connections alone
 		if ctx.Err() == nil && !disconnected(err) { // somebody answers, but not as an engine does
 			return nil, unavailable("reach Docker", plain(err))
 		}
@@ -134,7 +134,7 @@ func (e *Engine) dial() (*client.Client, error) {
 	if e.cfg.Host == "" && e.cfg.Socket == "" {
 		return nil, errors.New("none is configured: set docker.socket")
 	}
-	transport := &http.Transport{MaxIdleConns: 6, IdleConnTimeout: 30 * time.Second}
+	transport := &http.Transport{MaxIdleConns: 16, MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second}
 	if e.cfg.Host != "" {
 		config, err := e.tls()
 		if err != nil {

@@ -179,8 +179,11 @@ func (o *Ops) carryOut(ctx context.Context, op *catalog.Op, caller catalog.Calle
 	return handle(ctx, catalog.Call{Op: op, Caller: caller, Args: args, Kwargs: kwargs})
 }
 
-// lane names what a mutation changes: its worker, or the node.
+// lane names what a mutation changes: its worker, the node, or what of the host.
 func lane(op *catalog.Op, args wamp.List, kwargs wamp.Dict) string {
+	if op.Host {
+		return hostLane(op, args, kwargs)
+	}
 	if id := workerArg(op, args, kwargs); id != "" {
 		return "worker " + id
 	}

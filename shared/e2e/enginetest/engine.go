@@ -68,7 +68,7 @@ func Start(tb testing.TB, o Options) *Engine {
 	e.args = append([]string{"--data-root", o.Data, "--exec-root", filepath.Join(home, "exec"), "--pidfile", filepath.Join(home, "docker.pid"),
 		"--host", "unix://" + e.Socket, "--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false",
 		"--max-concurrent-downloads", "2", "--shutdown-timeout", "2"}, o.Args...)
-	e.http = &http.Client{Transport: &http.Transport{MaxIdleConns: 2, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	e.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", e.Socket)
 	}}}
 	tb.Cleanup(e.end)
