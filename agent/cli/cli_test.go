@@ -230,10 +230,10 @@ func TestTheTokenIsTypedWithoutEcho(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		_, _ = person.WriteString(token + "\n")
+		_, _ = person.WriteString(token + "\r")
 	}()
 	code, _, errs := h.run("pair", relay.URL())
-	if code != 0 || !strings.Contains(errs, "Token: ") || strings.Contains(errs, token) {
+	if code != 0 || !strings.Contains(errs, "Token (one-time, not shown): ") || strings.Contains(errs, token) {
 		t.Errorf("exit %d, %q", code, errs)
 	}
 	_, _ = program.WriteString("end of it")
@@ -247,6 +247,61 @@ func TestTheTokenIsTypedWithoutEcho(t *testing.T) {
 	}
 	if bytes.Contains(shown, []byte(token[10:20])) {
 		t.Errorf("the terminal showed %q", shown)
+	}
+}
+
+func TestCtrlCAtThePrompt(t *testing.T) {
+	h, relay := newHost(t), relaytest.New(t, false)
+	person, program := terminal(t)
+	h.tty = program
+	before, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In a raw terminal it is a key like others, which may be typed ahead.
+	raw := *before
+	raw.Lflag &^= unix.ISIG | unix.ICANON | unix.ECHO
+	if err := unix.IoctlSetTermios(int(program.Fd()), unix.TCSETS, &raw); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := person.WriteString("cfcn_abc\x03"); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := h.run("pair", relay.URL())
+	if code != cfcerr.Canceled.Exit() || out != "" || !strings.Contains(errs, "not paired") {
+		t.Errorf("exit %d, %q, %q", code, out, errs)
+	}
+	after, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
+	if err != nil || *after != raw {
+		t.Errorf("the terminal is left in another mode, %v", err)
+	}
+}
+
+// An agent whose pairing the relay has ended says what leads on.
+func TestUnpairedAtTheRelay(t *testing.T) {
+	h, relay := newHost(t), relaytest.New(t, false)
+	h.in = relay.Invite("n1")
+	if code, _, errs := h.run("pair", relay.URL()); code != 0 {
+		t.Fatal(errs)
+	}
+	relay.Refuse(cfcerr.New(cfcerr.NodeUnpaired, "cannot join: this node is not paired"))
+	h.daemon()
+	out := ""
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(out, "cfc-agent pair --replace "+relay.URL()); time.Sleep(5 * time.Millisecond) {
+		if _, out, _ = h.run("status"); time.Now().After(end) {
+			t.Fatalf("status: %s", out)
+		}
+	}
+}
+
+// Asking for the status of an agent that is not there makes nothing.
+func TestStatusMakesNothing(t *testing.T) {
+	h := newHost(t)
+	if code, out, _ := h.run("status"); code != 1 || !strings.Contains(out, "not paired") {
+		t.Errorf("exit %d, %q", code, out)
+	}
+	if _, err := os.Stat(h.path("data")); !os.IsNotExist(err) {
+		t.Errorf("the data directory: %v", err)
 	}
 }
 

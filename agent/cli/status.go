@@ -10,6 +10,7 @@ import (
 	"fabric.center/cfc/agent/daemon"
 	"fabric.center/cfc/agent/state"
 	"fabric.center/cfc/agent/uplink"
+	"fabric.center/cfc/shared/cfcerr"
 	"github.com/spf13/cobra"
 )
 
@@ -53,11 +54,8 @@ func (a *App) status() *cobra.Command {
 // notRunning tells what the directory says, and that nobody runs on it.
 func (a *App) notRunning(c daemon.Config, why error, asJSON bool) error {
 	o := offline{Faults: []string{}}
-	d, err := state.Open(c.Data)
-	if err == nil {
-		o.Pairing, err = d.Pairing()
-	}
-	if err != nil {
+	var err error
+	if o.Pairing, err = state.Look(c.Data); err != nil {
 		o.Faults = append(o.Faults, err.Error())
 	}
 	if asJSON {
@@ -81,6 +79,9 @@ func (a *App) printStatus(s control.Status) error {
 	fmt.Fprintf(w, "relay\t%s\n", relayLine(s.Uplink))
 	if e := s.Uplink.LastError; e != nil {
 		fmt.Fprintf(w, "\tlast error at %s: %s\n", at(e.At), e.Text)
+		if e.URI == cfcerr.NodeUnpaired.URI() && s.Uplink.State != uplink.Connected {
+			fmt.Fprintf(w, "\tto pair again, by a new token: cfc-agent pair --replace %s\n", s.Uplink.Relay)
+		}
 	}
 	if u := s.Uplink; u.EventsWaiting > 0 || u.EventsDropped > 0 {
 		fmt.Fprintf(w, "events\t%d waiting, %d dropped\n", u.EventsWaiting, u.EventsDropped)

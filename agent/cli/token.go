@@ -2,12 +2,15 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/prompt"
 	"golang.org/x/term"
 )
 
@@ -29,13 +32,14 @@ func (a *App) token(file string) (string, error) {
 	case a.env(tokenVariable) != "":
 		return strings.TrimSpace(a.env(tokenVariable)), nil
 	case term.IsTerminal(int(a.In.Fd())):
-		fmt.Fprint(a.Err, "Token: ")
-		b, err := term.ReadPassword(int(a.In.Fd()))
-		fmt.Fprintln(a.Err)
+		text, err := prompt.Secret(a.In, a.Err, "Token (one-time, not shown): ")
+		if errors.Is(err, context.Canceled) {
+			return "", failed(cfcerr.New(cfcerr.Canceled, "not paired: no token was given"))
+		}
 		if err != nil {
 			return "", fmt.Errorf("cannot read the token: %w", err)
 		}
-		return given(string(b))
+		return given(text)
 	}
 	line, err := bufio.NewReader(io.LimitReader(a.In, longestToken)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -10,6 +10,7 @@ import (
 	"fabric.center/cfc/shared/identity"
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
+	"go.uber.org/zap"
 )
 
 // Status is how the agent is.
@@ -59,6 +60,7 @@ func (d *Daemon) Pair(ctx context.Context, r state.Request) (*state.Pairing, err
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fault = nil
+	d.log.Info("paired", zap.String("relay", p.Relay), zap.String("realm", p.Realm), zap.String("node", p.NodeID))
 	return p, nil
 }
 
@@ -74,6 +76,9 @@ func (d *Daemon) Unpair(context.Context) (*state.Pairing, error) {
 		return nil, err
 	}
 	d.load()
+	if p != nil {
+		d.log.Info("unpaired", zap.String("relay", p.Relay), zap.String("realm", p.Realm), zap.String("node", p.NodeID))
+	}
 	return p, nil
 }
 

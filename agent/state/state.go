@@ -104,6 +104,16 @@ func Open(path string) (*Dir, error) {
 	return d, d.give(d.keys())
 }
 
+// Look is the pairing in a directory of which nothing is made or changed; nil
+// where there is none.
+func Look(path string) (*Pairing, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use directory %s: %w", path, err)
+	}
+	return (&Dir{path: abs}).Pairing()
+}
+
 // Path is the directory.
 func (d *Dir) Path() string { return d.path }
 

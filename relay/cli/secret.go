@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"strings"
 
 	"fabric.center/cfc/shared/wire"
-	"golang.org/x/term"
 )
 
 // tokenLike finds tokens, the mistyped included, in an argument.
@@ -21,24 +19,6 @@ var errTokenArgument = usagef("a token is never given as an argument, which othe
 	"use a file, %s, the terminal or standard input; and make a new one, if this was a good one", envToken)
 
 func holdsToken(arg string) bool { return tokenLike.MatchString(arg) }
-
-// readSecret has the terminal in raw mode, where Ctrl-C is a key like others:
-// no signal can end the program while the echo is off.
-func readSecret(in *os.File, out io.Writer, prompt string) (string, error) {
-	fd := int(in.Fd())
-	state, err := term.MakeRaw(fd)
-	if err != nil {
-		return "", err
-	}
-	text, err := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{in, out}, "").ReadPassword(prompt)
-	if errors.Is(err, io.EOF) {
-		err = context.Canceled // by Ctrl-C or Ctrl-D
-	}
-	return text, errors.Join(err, term.Restore(fd, state))
-}
 
 // givenToken is the token that was given without asking, or asked for where a
 // new key needs one; empty where the key may be known already.
