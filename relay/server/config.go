@@ -24,6 +24,8 @@ const (
 	tlsListen   = ":8443"
 )
 
+//go:generate go test -count=1 -run ^TestPage$ . -update
+
 // Config is relay.yaml. Its keys, variables and flags are listed in
 // shared/docs/CONFIG.md.
 type Config struct {
@@ -61,8 +63,6 @@ type Limits struct {
 	FailuresPerKey     int `yaml:"failed_logins_per_key" default:"10" min:"1" doc:"failed log-ins a minute with one key; a good one is let in all the same"`
 	FailuresPerAddress int `yaml:"failed_logins_per_address" default:"600" min:"1" doc:"failed log-ins a minute from one address"`
 	Calls              int `yaml:"calls_per_session" default:"256" min:"1" max:"65536" doc:"calls in flight of one session"`
-	AgentQueue         int `yaml:"agent_queue" default:"256" min:"16" max:"65536" doc:"messages queued for one agent"`
-	ClientQueue        int `yaml:"client_queue" default:"1024" min:"16" max:"65536" doc:"messages queued for one user's session"`
 }
 
 // Encrypted reports whether the relay has a certificate.

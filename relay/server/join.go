@@ -56,7 +56,6 @@ type front struct {
 	gate    gate
 	login   login
 	hub     switchboard
-	limits  Limits
 	origins []string
 	logins  *prometheus.CounterVec // path, outcome
 
@@ -67,7 +66,7 @@ type front struct {
 }
 
 func newFront(cfg Config, g gate, l login, hub switchboard, log *zap.Logger) *front {
-	return &front{log: log, gate: g, login: l, hub: hub, limits: cfg.Limits, origins: cfg.Origins, waiting: map[net.Conn]func(){},
+	return &front{log: log, gate: g, login: l, hub: hub, origins: cfg.Origins, waiting: map[net.Conn]func(){},
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "cfc_relay_logins_total",
 			Help: "Log-ins by path and outcome: ok, or the last part of the error that was answered."}, []string{"path", "outcome"})}
 }
@@ -152,9 +151,9 @@ func (f *front) wait() {
 
 func (f *front) join(w http.ResponseWriter, r *http.Request, agent bool) {
 	leave, _ := r.Context().Value(leaveKey{}).(func())
-	o := peer.Options{CheckOrigin: f.allowed, Queue: f.limits.ClientQueue, PingInterval: userPing}
+	o := peer.Options{CheckOrigin: f.allowed, PingInterval: userPing}
 	if agent {
-		o.Queue, o.PingInterval = f.limits.AgentQueue, agentPing
+		o.PingInterval = agentPing
 	}
 	// The server forgets a connection that is taken over, and closes any other
 	// after this request: so it is over for the gate when this function is.

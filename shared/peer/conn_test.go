@@ -305,25 +305,6 @@ func TestClientWaitsForRoom(t *testing.T) {
 	}
 }
 
-func TestPrepared(t *testing.T) {
-	p := peer.Prepare(&wamp.Event{Subscription: 1, Publication: 2, Details: wamp.Dict{}, Arguments: wamp.List{"x", []byte{1}}})
-	var b peer.Batch
-	for _, ser := range []string{"cbor", "msgpack", "json", "cbor", "json"} {
-		server, cl := pair(t, peer.Options{}, peer.DialOptions{Serializer: ser})
-		for range 2 {
-			if err := b.Write(server, p); err != nil {
-				t.Fatal(err)
-			}
-		}
-		b.Flush()
-		for range 2 {
-			if e := wait(t, cl.Recv(), "event").(*wamp.Event); fmt.Sprint(e) != "&{1 2 map[] [x [1]] map[]}" {
-				t.Errorf("%s: %v", ser, e)
-			}
-		}
-	}
-}
-
 // A link that takes little is not one that takes nothing.
 func TestSlowLinkIsNotDead(t *testing.T) {
 	conn, ws := stranger(t, peer.Options{WriteTimeout: 200 * time.Millisecond, PingInterval: 100 * time.Millisecond}, "wamp.2.cbor")

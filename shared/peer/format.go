@@ -254,10 +254,6 @@ func (f *format) encode(b []byte, m wamp.Message) ([]byte, tail, error) {
 			return b, tail{}, err
 		}
 	}
-	if p, ok := m.(*Prepared); ok {
-		out, err := p.in(f)
-		return b, tail{args: out}, err
-	}
 	out, err := f.serialize(m)
 	return append(b, out...), tail{}, err
 }

@@ -118,28 +118,6 @@ func (e *envelope) pairs(i int, f func(key, value []byte, k itemKind)) {
 	p.pairs(func(key, value []byte, k itemKind, _ []byte) { f(e.f.scan.text(key), value, k) })
 }
 
-// Prepared is a message for many: it is encoded once for each serializer. It
-// is for use in one goroutine at a time.
-type Prepared struct {
-	wamp.Message
-	encoded map[*format][]byte
-}
-
-// Prepare makes m ready for many.
-func Prepare(m wamp.Message) *Prepared { return &Prepared{m, map[*format][]byte{}} }
-
-func (p *Prepared) in(f *format) ([]byte, error) {
-	b, ok := p.encoded[f]
-	if !ok {
-		var err error
-		if b, err = f.serialize(p.Message); err != nil {
-			return nil, err
-		}
-		p.encoded[f] = b
-	}
-	return b, nil
-}
-
 // rawMessage is what encode can pass on without decoding it.
 type rawMessage interface {
 	wamp.Message
