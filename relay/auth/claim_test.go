@@ -87,8 +87,8 @@ func TestUserClaimRefused(t *testing.T) {
 		"another purpose":  {caller{extra: code(forNode)}, badToken, "for another purpose"},
 		"name taken":       {caller{extra: code(taken)}, nameTaken, "belongs to another key"},
 		"no right":         {caller{extra: code(good), realm: "r2"}, notAllowed, ""},
-		"somebody's key":   {caller{key: bob, extra: code(good)}, exists, "belongs to a user"},
-		"key of a node":    {caller{key: nodeKey, extra: code(good)}, exists, "belongs to a node"},
+		"somebody's key":   {caller{key: bob, extra: code(good)}, exists, "belongs to a user already"},
+		"key of a node":    {caller{key: nodeKey, extra: code(good)}, exists, "remove that node"},
 		"forged signature": {caller{extra: code(good), sign: forged}, authFailed, "does not match"},
 	} {
 		t.Run(name, func(t *testing.T) {

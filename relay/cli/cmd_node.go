@@ -18,7 +18,7 @@ func (a *app) nodeCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listNodes(cmd.Context(), status) },
 	}
 	ls.Flags().StringVar(&status, "status", "", "only with this status: "+catalog.NodeStatus("").Form())
-	completeFlag(ls, "status", fixed([]string{"online", "offline"}))
+	completeFlag(ls, "status", fixed([]string{"online", "offline", "detached"}))
 	show := &cobra.Command{
 		Use: "show NODE", Short: "Show a node: who it is, and how it is now", Args: words("NODE"), ValidArgsFunction: first(a.nodeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -147,6 +147,8 @@ func TestBadOperands(t *testing.T) {
 		{2, "unknown flag: --nope", []string{"node", "get-status", "n1", "--nope"}},
 		{2, `unknown command "get-statu", perhaps "get-status"`, []string{"node", "get-statu", "n1"}},
 		{2, `unknown command "nothing"`, []string{"nothing"}},
+		{2, `there is no command "nothing"`, []string{"help", "nothing"}},
+		{2, `there is no command "node nothing"`, []string{"help", "node", "nothing"}},
 		{2, `realm_config is "word": expected a dict`, []string{"router", "start-router-realm", "n1", "w1", "r1", "word"}},
 		{2, `restart is "yes": expected true or false`, []string{"node", "shutdown", "n1", "--restart=yes"}},
 		{2, "invalid argument \"soon\" for \"--timeout\"", []string{"node", "get-status", "n1", "--timeout", "soon"}},

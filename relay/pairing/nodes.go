@@ -17,6 +17,8 @@ import (
 const (
 	online  = "online"
 	offline = "offline"
+	// detached is online without a node.
+	detached = "detached"
 )
 
 // nodeInfo is a node with its presence, as the hub has it.
@@ -45,6 +47,15 @@ func status(p route.Presence) string {
 		return online
 	}
 	return offline
+}
+
+// has reports whether a node counts among those of a status. One that is
+// detached is online too: its agent is there.
+func has(p route.Presence, want catalog.NodeStatus) bool {
+	if want == detached {
+		return p.Online && !p.Node.Attached
+	}
+	return status(p) == string(want)
 }
 
 func noSuchNode(ref string) error {
@@ -125,7 +136,7 @@ func (m *Manager) withStatus(ctx context.Context, realm string, want *catalog.No
 		return all, err
 	}
 	for id := range all {
-		if p, _ := m.cfg.Hub.Presence(realm, id); status(p) != string(*want) {
+		if p, _ := m.cfg.Hub.Presence(realm, id); !has(p, *want) {
 			delete(all, id)
 		}
 	}

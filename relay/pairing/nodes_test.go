@@ -110,6 +110,7 @@ func TestGetNodes(t *testing.T) {
 	}
 	oids["x"] = r.must("bob", "pair_node", storetest.Key(t), "r2", "x").(catalog.NodeInfo).OID
 	r.hub.set(oids["b"], route.Presence{Online: true})
+	r.hub.set(oids["c"], route.Presence{Online: true, Node: catalog.AttachedInfo{Attached: true}})
 	want := func(got any, ids ...string) {
 		t.Helper()
 		all := []string{}
@@ -125,11 +126,12 @@ func TestGetNodes(t *testing.T) {
 	want(r.must("ann", "get_nodes"), "a", "b", "c")
 	want(r.must("root", "get_nodes"))
 	want(r.must("bob", "get_nodes", "r2"), "x")
-	want(r.must("bob", "get_nodes", nil, "online"), "b")
-	want(r.must("bob", "get_nodes", "r1", "offline"), "a", "c")
+	want(r.must("bob", "get_nodes", nil, "online"), "b", "c")
+	want(r.must("bob", "get_nodes", "r1", "offline"), "a")
+	want(r.must("bob", "get_nodes", "r1", "detached"), "b")
 	r.refuse(cfcerr.NoSuchRealm, "ann", "get_nodes", "r2")
 	r.refuse(cfcerr.InvalidArgument, "ann", "get_nodes", nil, "away")
-	for status, ids := range map[any][]string{nil: {"a", "b", "c"}, "online": {"b"}, "offline": {"a", "c"}} {
+	for status, ids := range map[any][]string{nil: {"a", "b", "c"}, "online": {"b", "c"}, "offline": {"a"}, "detached": {"b"}} {
 		if got, err := r.inRealm("r1", "bob", "get_nodes", status); err != nil || !reflect.DeepEqual(got, ids) {
 			t.Errorf("%v: %v, %v", status, got, err)
 		}

@@ -92,8 +92,10 @@ func (s *session) procedure(uri wamp.URI) (op *catalog.Op, key string, err error
 		return op, op.Key(), nil
 	case known:
 		return op, "", nil
-	case s.kind == agent || !below(name):
+	case s.kind == agent:
 		return nil, "", errNotAuthorized
+	case !below(name):
+		return nil, "", cfcerr.New(cfcerr.NotAuthorized, "cannot call %.200s: nothing is called here but what begins with %s or %s", name, wire.Prefix, wire.AliasPrefix)
 	}
 	// A newer agent may know what this relay does not; owners may try.
 	if key, ok := catalog.RemoteKey(name); ok && s.kind == member && s.caller.Role == wire.Owner && forwardable(key) {

@@ -169,11 +169,11 @@ func (b *Bolt) PairNode(ctx context.Context, n Node) error {
 }
 
 func keyInUse(pubkey string, h Holder) error {
-	whose := "a user"
+	whose := "a user already"
 	if h.Node != "" {
-		whose = "a node"
+		whose = "a node already, and a host keeps its key: an owner has to remove that node (cfc node rm) before the host can have another name"
 	}
-	return cfcerr.New(cfcerr.AlreadyExists, "cannot use key %s: it belongs to %s already", pubkey, whose).With("pubkey", pubkey)
+	return cfcerr.New(cfcerr.AlreadyExists, "cannot use key %s: it belongs to %s", pubkey, whose).With("pubkey", pubkey)
 }
 
 func nodeTaken(realm, id string) error {

@@ -160,7 +160,7 @@ func TestDecodeBad(t *testing.T) {
 		{"pubkey", w, wamp.Dict{"pubkey": strings.Repeat("AB", 32)}, "pubkey", "64 hex digits"},
 		{"role", w, wamp.Dict{"role": "admin"}, "role", "viewer, operator or owner"},
 		{"purpose", w, wamp.Dict{"purpose": "root"}, "purpose", "user, node or ticket"},
-		{"status", w, wamp.Dict{"status": "away"}, "status", "online or offline"},
+		{"status", w, wamp.Dict{"status": "away"}, "status", "online, offline or detached"},
 	}
 	for _, tt := range tests {
 		err := o.Decode(tt.args, tt.kwargs, &everyType{})

@@ -331,7 +331,7 @@ func TestBadRowsPanic(t *testing.T) {
 			define[struct {
 				A NodeStatus `wamp:"a,optional" default:"away" doc:"a"`
 			}, Dict](o)
-		}, "online or offline"},
+		}, "online, offline or detached"},
 	}
 	for name, tt := range badArgs {
 		mustPanic(t, name, tt.want, func() { tt.define(good) })

@@ -176,31 +176,31 @@ var (
 	GetManagementRealm = define[RealmIn, RealmInfo](Op{Realm: Users, Name: "get_management_realm", Aliases: []string{"get_mrealm"}, Access: AnyUser,
 		Doc: "Show a management realm.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm}})
 	CreateManagementRealm = define[CreateRealmIn, RealmInfo](Op{Realm: Users, Name: "create_management_realm", Aliases: []string{"create_mrealm"}, Access: AnyUser,
-		Doc: "Create a management realm and start its backend. The caller is its owner.", Errors: []cfcerr.Kind{cfcerr.AlreadyExists}})
+		Doc: "Create a management realm and start its backend. The caller is its owner.", Errors: []cfcerr.Kind{cfcerr.AlreadyExists, cfcerr.LimitExceeded, cfcerr.Busy}})
 	DeleteManagementRealm = define[DeleteRealmIn, RealmDeleted](Op{Realm: Users, Name: "delete_management_realm", Aliases: []string{"delete_mrealm"}, Access: AnyUser,
-		Doc: "Delete a management realm. Its sessions end and its nodes are free for another; for owners of the realm.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NotEmpty}})
+		Doc: "Delete a management realm. Its sessions end and its nodes are free for another; for owners of the realm.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NotEmpty, cfcerr.Busy}})
 	UsersGetNodes = define[UsersNodesIn, []string](Op{Realm: Users, Name: "get_nodes", Aliases: []string{"list_nodes"}, Access: AnyUser,
 		Doc: "List the nodes of the caller's realms.", Returns: "oids, sorted", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm}})
 	UsersGetNode = define[UserNodeIn, NodeInfo](Op{Realm: Users, Name: "get_node", Access: AnyUser,
 		Doc: "Show a node.", Errors: []cfcerr.Kind{cfcerr.NoSuchNode}})
 	PairNode = define[PairNodeIn, NodeInfo](Op{Realm: Users, Name: "pair_node", Access: AnyUser, Emits: []string{"on_node_paired"},
-		Doc: "Pair an agent whose public key is known. For owners of the realm; a token is the other way.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.AlreadyExists, cfcerr.NameTaken}})
+		Doc: "Pair an agent whose public key is known. For owners of the realm; a token is the other way.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.AlreadyExists, cfcerr.NameTaken, cfcerr.Busy}})
 	UnpairNode = define[UserNodeIn, NodeUnpaired](Op{Realm: Users, Name: "unpair_node", Access: AnyUser, Emits: []string{"on_node_unpaired"},
-		Doc: "End a pairing. The agent's session ends at once; for owners of the realm.", Errors: []cfcerr.Kind{cfcerr.NoSuchNode}})
+		Doc: "End a pairing. The agent's session ends at once; for owners of the realm.", Errors: []cfcerr.Kind{cfcerr.NoSuchNode, cfcerr.Busy}})
 	GetMembers = define[RealmOf, map[string]string](Op{Realm: Users, Name: "get_members", Access: AnyUser,
 		Doc: "List the members of a management realm.", Returns: "user to role", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm}})
 	AddMember = define[AddMemberIn, MemberInfo](Op{Realm: Users, Name: "add_member", Access: AnyUser,
-		Doc: "Add a member to a management realm, or change a member's role. For owners of the realm.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NoSuchUser, cfcerr.LastOwner}})
+		Doc: "Add a member to a management realm, or change a member's role. For owners of the realm.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NoSuchUser, cfcerr.LastOwner, cfcerr.LimitExceeded, cfcerr.Busy}})
 	RemoveMember = define[MemberIn, MemberRemoved](Op{Realm: Users, Name: "remove_member", Access: AnyUser,
-		Doc: "Remove a member from a management realm. The member's sessions there end at once; owners remove anybody, a member himself.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NoSuchUser, cfcerr.LastOwner}})
+		Doc: "Remove a member from a management realm. The member's sessions there end at once; owners remove anybody, a member himself.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NoSuchUser, cfcerr.LastOwner, cfcerr.Busy}})
 	GetUsers = define[None, []UserInfo](Op{Realm: Users, Name: "get_users", Access: RelayOwner,
 		Doc: "List the users of the relay."})
 	DeleteUser = define[DeleteUserIn, UserDeleted](Op{Realm: Users, Name: "delete_user", Access: RelayOwner,
-		Doc: "Delete a user with all keys and memberships. Realms that have no other owner go to the heir; without one the user stays.", Errors: []cfcerr.Kind{cfcerr.NoSuchUser, cfcerr.LastOwner}})
+		Doc: "Delete a user with all keys and memberships. Realms that have no other owner go to the heir; without one the user stays.", Errors: []cfcerr.Kind{cfcerr.NoSuchUser, cfcerr.LastOwner, cfcerr.Busy}})
 	CreateToken = define[CreateTokenIn, TokenMade](Op{Realm: Users, Name: "create_token", Access: AnyUser,
-		Doc: "Make a one-time token that brings in a node or a user, or a ticket for scripts. The secret is shown this once.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NoSuchUser, cfcerr.NameTaken}})
+		Doc: "Make a one-time token that brings in a node or a user, or a ticket for scripts. The secret is shown this once.", Errors: []cfcerr.Kind{cfcerr.NoSuchRealm, cfcerr.NoSuchUser, cfcerr.NameTaken, cfcerr.LimitExceeded, cfcerr.Busy}})
 	GetTokens = define[None, []TokenInfo](Op{Realm: Users, Name: "get_tokens", Access: AnyUser,
 		Doc: "List the tokens that the caller made or owns."})
 	RevokeToken = define[TokenIn, TokenRevoked](Op{Realm: Users, Name: "revoke_token", Access: AnyUser,
-		Doc: "End a token.", Errors: []cfcerr.Kind{cfcerr.NoSuchToken}})
+		Doc: "End a token.", Errors: []cfcerr.Kind{cfcerr.NoSuchToken, cfcerr.Busy}})
 )

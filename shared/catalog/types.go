@@ -69,10 +69,12 @@ func (v PurposeName) Valid() bool {
 func (PurposeName) Form() string { return wire.PurposeForm }
 
 // Valid reports whether v is a status of a node.
-func (v NodeStatus) Valid() bool { return v == "online" || v == "offline" }
+func (v NodeStatus) Valid() bool { return v == "online" || v == "offline" || v == "detached" }
 
 // Form names the statuses.
-func (NodeStatus) Form() string { return "online or offline" }
+func (NodeStatus) Form() string {
+	return "online, offline or detached (online, and its node is not attached)"
+}
 
 // Valid reports whether v can name a node to somebody who sees many realms.
 func (v UserNodeRef) Valid() bool {

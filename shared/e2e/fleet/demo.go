@@ -40,6 +40,9 @@ type Demo struct {
 // Run sets all up, says what to try, and serves until ctx ends or a part fails.
 // In the end nothing is left, neither a process nor a file.
 func (d *Demo) Run(ctx context.Context) (err error) {
+	if d.Port < 1 || d.Port > 65535 {
+		return fmt.Errorf("cannot start the relay: there is no port %d; expected 1 to 65535, for example: make run PORT=8090", d.Port)
+	}
 	unlock, err := d.lock()
 	if err != nil {
 		return err

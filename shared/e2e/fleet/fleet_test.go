@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -132,5 +133,15 @@ func TestAlarms(t *testing.T) {
 	}
 	if got := Alarms(t.TempDir()); len(got) != 0 {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A port that is none is not one that is in use.
+func TestDemoKnowsPorts(t *testing.T) {
+	for _, port := range []int{-1, 0, 65536, 99999} {
+		d := Demo{Dir: t.TempDir(), Port: port, Out: io.Discard}
+		if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no port") {
+			t.Errorf("port %d: %v", port, err)
+		}
 	}
 }
