@@ -187,6 +187,9 @@ func (s *session) forward(c *call, n *node, key, named string, p peer.Payload) e
 		With("argument", "args").With("expected", "values that the agent's serializer can express")
 }
 
+// headSize is about what an INVOCATION takes beside its arguments.
+const headSize = 128
+
 // errGone is the end of the agent's session, or of its registration.
 var errGone = errors.New("the agent has gone")
 
@@ -204,7 +207,17 @@ func (a *session) invoke(c *call, via *session, m *peer.Invocation) error {
 		return nil
 	}
 	m.Request, m.Registration = a.lastInv+1, a.registered
-	if err := via.conn.Batch().Offer(a.conn, m); err != nil && err != peer.ErrClosed {
+	a.waiting.settle(a.conn.Queued())
+	size := m.Size() + headSize
+	bound := a.waiting.bound(via.id.AuthID, size)
+	if bound < 0 {
+		return peer.ErrFull
+	}
+	switch err := via.conn.Batch().OfferWithin(a.conn, m, bound); err {
+	case nil:
+		a.waiting.add(via.id.AuthID, size)
+	case peer.ErrClosed:
+	default:
 		return err
 	}
 	a.lastInv++

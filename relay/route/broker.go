@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -22,7 +23,12 @@ type broker struct {
 	last wamp.ID
 	byID map[wamp.ID]*subscription
 	subs map[pattern]*subscription
+	held map[*session]int // how many subscriptions a session has
 }
+
+// maxSubscriptions is how many patterns one session may have: every event finds
+// its way through all of them.
+const maxSubscriptions = 512
 
 // pattern is what is subscribed to.
 type pattern struct{ topic, match string }
@@ -34,23 +40,35 @@ type subscription struct {
 }
 
 func newBroker() *broker {
-	return &broker{byID: map[wamp.ID]*subscription{}, subs: map[pattern]*subscription{}}
+	return &broker{byID: map[wamp.ID]*subscription{}, subs: map[pattern]*subscription{}, held: map[*session]int{}}
 }
 
 // subscribe tells the id of the subscription, the same for the same pattern. It
 // does so under the lock: clients take an EVENT before SUBSCRIBED for a breach
-// of protocol.
-func (b *broker) subscribe(s *session, p pattern, tell func(id wamp.ID)) {
+// of protocol. A session that has as many patterns as it may gets no other.
+func (b *broker) subscribe(s *session, p pattern, tell func(id wamp.ID)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	sub := b.subs[p]
+	if sub != nil {
+		if _, has := sub.sessions[s]; has {
+			tell(sub.id)
+			return nil
+		}
+	}
+	if b.held[s] >= maxSubscriptions {
+		return cfcerr.New(cfcerr.LimitExceeded, "cannot subscribe to %.200s: this session has %d subscriptions", p.topic, maxSubscriptions).
+			With("limit", maxSubscriptions)
+	}
 	if sub == nil {
 		b.last++
 		sub = &subscription{id: b.last, pattern: p, sessions: map[*session]struct{}{}}
 		b.subs[p], b.byID[sub.id] = sub, sub
 	}
 	sub.sessions[s] = struct{}{}
+	b.held[s]++
 	tell(sub.id)
+	return nil
 }
 
 func (b *broker) unsubscribe(s *session, id wamp.ID) bool {
@@ -60,12 +78,18 @@ func (b *broker) unsubscribe(s *session, id wamp.ID) bool {
 	if sub == nil {
 		return false
 	}
-	_, ok := sub.sessions[s]
+	if _, ok := sub.sessions[s]; !ok {
+		return false
+	}
 	b.leave(sub, s)
-	return ok
+	return true
 }
 
+// leave takes out a session that is in.
 func (b *broker) leave(sub *subscription, s *session) {
+	if b.held[s]--; b.held[s] == 0 {
+		delete(b.held, s)
+	}
 	if delete(sub.sessions, s); len(sub.sessions) == 0 {
 		delete(b.subs, sub.pattern)
 		delete(b.byID, sub.id)

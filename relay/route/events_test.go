@@ -2,6 +2,7 @@ package route_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"fabric.center/cfc/relay/route"
@@ -157,5 +158,51 @@ func TestEventsBetweenSubscribedAndUnsubscribed(t *testing.T) {
 				t.Fatal(show(m))
 			}
 		}
+	}
+}
+
+// A session has so many subscriptions, by distinct patterns; the same again
+// takes nothing.
+func TestSubscriptionsAreBounded(t *testing.T) {
+	r := newRig(t, route.Config{}, peer.Options{})
+	c := r.raw(realmName, "alice", "viewer", "cbor")
+	topics := map[string]bool{}
+	for _, e := range catalog.Events() {
+		for _, uri := range append(e.AliasURIs(), e.URI()) {
+			for n := strings.IndexByte(uri, '.') + 1; n <= len(uri); n++ {
+				topics[uri[:n]] = true
+			}
+		}
+	}
+	got, request := map[string]int{}, wamp.ID(0)
+	subscribe := func(topic string) string {
+		request++
+		m := c.ask(&wamp.Subscribe{Request: request, Options: wamp.Dict{"match": "prefix"}, Topic: wamp.URI(topic)})
+		if _, ok := m.(*wamp.Subscribed); ok {
+			return "subscribed"
+		}
+		_, kind, _ := strings.Cut(show(m), fmt.Sprintf("%d ", request))
+		return kind
+	}
+	last, refused := "", ""
+	for topic := range topics {
+		kind := subscribe(topic)
+		if got[kind]++; kind == "subscribed" {
+			last = topic
+		} else if strings.HasPrefix(kind, "cfc.error.limit_exceeded") {
+			refused = topic
+		}
+	}
+	if got["subscribed"] != 512 || got["cfc.error.limit_exceeded map[limit:512]"] == 0 {
+		t.Errorf("%d patterns: %v", len(topics), got)
+	}
+	if kind := subscribe(last); kind != "subscribed" {
+		t.Errorf("again: %s", kind)
+	}
+	if m := c.ask(&wamp.Unsubscribe{Request: 1 << 40, Subscription: 1}); m.MessageType() != wamp.UNSUBSCRIBED {
+		t.Error(show(m))
+	}
+	if kind := subscribe(refused); kind != "subscribed" {
+		t.Errorf("with room for one: %s", kind)
 	}
 }

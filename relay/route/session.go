@@ -57,6 +57,7 @@ type session struct {
 	registered  wamp.ID           // the agent's registration, 0 for none
 	invocations map[wamp.ID]*call // that the agent has in hand
 	lastInv     wamp.ID
+	waiting     shares // whose calls are on the way to the agent
 }
 
 func newSession(h *Hub, r *realm, c *peer.Conn, id Identity) *session {

@@ -243,6 +243,53 @@ func TestCallsFasterThanTheAgentsLine(t *testing.T) {
 	}
 }
 
+// One user fills what he may of the queue of a slow agent, by two sessions;
+// others reach it all the same.
+func TestOneUserDoesNotFillTheAgentsLine(t *testing.T) {
+	r := newRig(t, route.Config{CallsPerSession: flood}, peer.Options{WriteTimeout: time.Minute})
+	r.addNode("n1", oid1)
+	a, nc := r.stalling("n1", wire.RoleNode)
+	if m := a.ask(&wamp.Register{Request: 1, Options: wamp.Dict{}, Procedure: "cfc.node.n1"}); m.MessageType() != wamp.REGISTERED {
+		t.Fatal(show(m))
+	}
+	r.online("n1", true)
+	resume := nc.stall(t)
+	big := strings.Repeat("x", 64<<10)
+	for range 2 {
+		hog := r.raw(realmName, "mallory", "viewer", "cbor")
+		for i := range wamp.ID(flood / 2) {
+			hog.say(call(i+1, status, "n1", big))
+			hog.say(&wamp.Cancel{Request: i + 1, Options: wamp.Dict{}}) // what is taken back waits in the line still
+		}
+		for refused := 0; refused < 2; {
+			if strings.HasSuffix(show(hog.next()), "cfc.error.limit_exceeded map[node_id:n1 reason:queue]") {
+				refused++
+			}
+		}
+	}
+	others := []*raw{r.raw(realmName, "alice", "viewer", "cbor"), r.raw(realmName, "bob", "operator", "json")}
+	for _, c := range others {
+		c.say(call(1, status, "n1", "small"))
+		c.say(call(2, status, "n1", big))
+	}
+	resume()
+	for n := 0; n < 2*len(others); {
+		if m, ok := a.next().(*wamp.Invocation); ok {
+			a.say(&wamp.Yield{Request: m.Request, Options: wamp.Dict{}})
+			if m.Details["caller_authid"] != "mallory" {
+				n++
+			}
+		}
+	}
+	for _, c := range others {
+		for range 2 {
+			if m := c.next(); m.MessageType() != wamp.RESULT {
+				t.Error(show(m))
+			}
+		}
+	}
+}
+
 // An agent stops reading for good while calls come for it.
 func TestAgentThatStopsReading(t *testing.T) {
 	r := newRig(t, route.Config{}, peer.Options{WriteTimeout: time.Second})

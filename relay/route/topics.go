@@ -57,7 +57,10 @@ func (s *session) subscribe(m *wamp.Subscribe) {
 		s.fail(wamp.SUBSCRIBE, m.Request,
 			cfcerr.New(cfcerr.NotAuthorized, "cannot subscribe to %s: it is no event that your role may read, or matches more than such", m.Topic))
 	default:
-		s.realm.broker.subscribe(s, p, func(id wamp.ID) { s.answer(&wamp.Subscribed{Request: m.Request, Subscription: id}) })
+		err := s.realm.broker.subscribe(s, p, func(id wamp.ID) { s.answer(&wamp.Subscribed{Request: m.Request, Subscription: id}) })
+		if err != nil {
+			s.fail(wamp.SUBSCRIBE, m.Request, err)
+		}
 		if s.over() { // it was taken out meanwhile
 			s.realm.broker.drop(s)
 		}

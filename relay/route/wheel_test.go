@@ -73,7 +73,9 @@ func TestBroker(t *testing.T) {
 	b := newBroker()
 	a, c := &session{conn: &peer.Conn{}}, &session{conn: &peer.Conn{}}
 	subscribe := func(s *session, p pattern) (id wamp.ID) {
-		b.subscribe(s, p, func(got wamp.ID) { id = got })
+		if err := b.subscribe(s, p, func(got wamp.ID) { id = got }); err != nil {
+			t.Fatal(err)
+		}
 		return id
 	}
 	one := subscribe(a, pattern{"cfc.", "prefix"})
@@ -93,7 +95,7 @@ func TestBroker(t *testing.T) {
 	}
 	b.drop(a)
 	b.drop(a)
-	if len(b.subs) != 0 || len(b.byID) != 0 {
+	if len(b.subs) != 0 || len(b.byID) != 0 || len(b.held) != 0 {
 		t.Errorf("%v are left", b.subs)
 	}
 }

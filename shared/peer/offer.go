@@ -13,12 +13,22 @@ var ErrFull = errors.New("cannot send: too much is queued for the far side")
 // whose queue is over its bound, Offer says ErrFull and the connection lives
 // on. So what others send to it cannot end it, however thin its line; it is
 // dropped only when it takes nothing for the write time-out.
-func (b *Batch) Offer(c *Conn, m wamp.Message) error {
-	if err := c.offer(m, c.opt.QueueBytes); err != nil {
+func (b *Batch) Offer(c *Conn, m wamp.Message) error { return b.OfferWithin(c, m, c.opt.QueueBytes) }
+
+// OfferWithin is Offer with another bound of the queue than its own.
+func (b *Batch) OfferWithin(c *Conn, m wamp.Message, bound int) error {
+	if err := c.offer(m, bound); err != nil {
 		return err
 	}
 	b.hold(c)
 	return nil
+}
+
+// Queued is how many bytes wait to be written.
+func (c *Conn) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out.taken + c.out.pending()
 }
 
 // Insist is Write for small messages to a connection whose queue others may
