@@ -1,11 +1,9 @@
 package crossbar
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -113,13 +111,8 @@ func parseMemory(b []byte, err error) (memoryState, error) {
 	if err != nil {
 		return s, err
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
+	if err := durable.DecodeJSON(b, &s); err != nil {
 		return s, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return s, errors.New("something follows the end")
 	}
 	if s.Version != 1 {
 		return s, fmt.Errorf("version %d, expected 1", s.Version)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -83,13 +82,8 @@ func parseInventory(b []byte, err error) (inventoryState, error) {
 	if err != nil {
 		return s, err
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
+	if err := durable.DecodeJSON(b, &s); err != nil {
 		return s, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return s, errors.New("something follows the end")
 	}
 	if s.Version != inventoryVersion {
 		return s, fmt.Errorf("version %d, expected %d", s.Version, inventoryVersion)

@@ -13,11 +13,9 @@
 package state
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -167,14 +165,9 @@ func (d *Dir) Pairing() (*Pairing, error) {
 }
 
 func parse(b []byte) (*Pairing, error) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	var p Pairing
-	if err := dec.Decode(&p); err != nil {
+	if err := durable.DecodeJSON(b, &p); err != nil {
 		return nil, err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is something behind the end")
 	}
 	return &p, p.check()
 }

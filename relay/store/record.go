@@ -3,11 +3,11 @@ package store
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"strings"
+
+	"fabric.center/cfc/shared/durable"
 )
 
 // A record is eight hex digits of CRC-32C over bucket, key and value, a space,
@@ -33,13 +33,8 @@ func unseal(bucket, key string, record []byte, v any) error {
 	if !bytes.Equal(record[:9], checksum(bucket, key, text)) {
 		return bad("wrong checksum")
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	if err := durable.DecodeJSON(text, v); err != nil {
 		return bad(err.Error())
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return bad("something follows the value")
 	}
 	return nil
 }
