@@ -73,7 +73,11 @@ venv() {
   echo "setting up the Crossbar.io node in .cache/venv (once, about a minute)" >&2
   rm -rf "$venv"
   create "$py"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps -r "$pins" >"$venv.log" 2>&1 ||
+  local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps)
+  # bjdata compiled against another NumPy than the one it then meets complains
+  # whenever Autobahn is imported. Without its extension it has no reason to; pip
+  # may have kept one that was built with it.
+  { grep '^bjdata==' "$pins" | PYBJDATA_NO_EXTENSION=1 "${pip[@]}" --no-cache-dir -r /dev/stdin && "${pip[@]}" -r "$pins"; } >"$venv.log" 2>&1 ||
     { tail -n 20 "$venv.log" >&2; fail "cannot install the Crossbar.io node: see $venv.log"; }
   "$venv/bin/crossbar" version >"$venv.log" 2>&1 ||
     { tail -n 20 "$venv.log" >&2; fail "cannot start the Crossbar.io node that was installed: see $venv.log"; }
