@@ -25,6 +25,7 @@ import (
 	"fabric.center/cfc/agent/daemon"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/config"
+	"fabric.center/cfc/shared/console"
 	"github.com/spf13/cobra"
 )
 
@@ -54,7 +55,12 @@ func (a *App) Main(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(a.Err, "cfc-agent:", withoutTokens(err.Error(), args))
+	for i, line := range strings.Split(withoutTokens(err.Error(), args), "\n") {
+		if i == 0 {
+			line = "cfc-agent: " + line
+		}
+		fmt.Fprintln(a.Err, console.Clean(line)) // some of it a relay may have said
+	}
 	return exitCode(err)
 }
 

@@ -277,6 +277,18 @@ func TestCtrlCAtThePrompt(t *testing.T) {
 	}
 }
 
+// What a relay says does nothing to the terminal of who pairs with it.
+func TestAnEvilRelaysWords(t *testing.T) {
+	relay := relaytest.New(t, false)
+	relay.Refuse(cfcerr.New(cfcerr.NameTaken, "cannot join\x1b]0;owned\a\u202e\x1b[2J"))
+	h := newHost(t)
+	h.in = relay.Invite("n1")
+	code, out, errs := h.run("pair", relay.URL())
+	if all := out + errs; code != cfcerr.NameTaken.Exit() || strings.ContainsAny(all, "\x1b\a\u202e") || !strings.Contains(all, `cannot join\x1b]0;owned`) {
+		t.Errorf("exit %d, %q", code, all)
+	}
+}
+
 // An agent whose pairing the relay has ended says what leads on.
 func TestUnpairedAtTheRelay(t *testing.T) {
 	h, relay := newHost(t), relaytest.New(t, false)

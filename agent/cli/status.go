@@ -11,6 +11,7 @@ import (
 	"fabric.center/cfc/agent/state"
 	"fabric.center/cfc/agent/uplink"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/console"
 	"github.com/spf13/cobra"
 )
 
@@ -78,7 +79,7 @@ func (a *App) printStatus(s control.Status) error {
 	fmt.Fprintf(w, "pairing\t%s\n", pairingLine(s.Pairing))
 	fmt.Fprintf(w, "relay\t%s\n", relayLine(s.Uplink))
 	if e := s.Uplink.LastError; e != nil {
-		fmt.Fprintf(w, "\tlast error at %s: %s\n", at(e.At), e.Text)
+		fmt.Fprintf(w, "\tlast error at %s: %s\n", at(e.At), console.Clean(e.Text))
 		if e.URI == cfcerr.NodeUnpaired.URI() && s.Uplink.State != uplink.Connected {
 			fmt.Fprintf(w, "\tto pair again, by a new token: cfc-agent pair --replace %s\n", s.Uplink.Relay)
 		}
@@ -90,13 +91,13 @@ func (a *App) printStatus(s control.Status) error {
 	if p := s.Process; p != nil {
 		fmt.Fprintf(w, "process\t%s since %s, pid %d, started again %d times", p.State, p.Since, p.PID, p.Restarts)
 		if p.LastEnd != "" {
-			fmt.Fprintf(w, "; last end: %s", p.LastEnd)
+			fmt.Fprintf(w, "; last end: %s", console.Clean(p.LastEnd))
 		}
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "policy\t%s\n", policyLine(s.Policy))
 	for _, f := range s.Faults {
-		fmt.Fprintf(w, "fault\t%s\n", f)
+		fmt.Fprintf(w, "fault\t%s\n", console.Clean(f))
 	}
 	return w.Flush()
 }
@@ -122,7 +123,7 @@ func relayLine(u uplink.Status) string {
 
 func nodeLine(s control.Status) string {
 	if !s.Node.Attached {
-		return fmt.Sprintf("not attached (%s); it dials %s", s.Node.Reason, s.Agent.Listen)
+		return fmt.Sprintf("not attached (%s); it dials %s", console.Clean(s.Node.Reason), s.Agent.Listen)
 	}
 	kind, since := "", ""
 	if s.Node.Kind != nil {
@@ -131,7 +132,7 @@ func nodeLine(s control.Status) string {
 	if s.Node.Since != nil {
 		since = *s.Node.Since
 	}
-	return fmt.Sprintf("%s %s, attached since %s", kind, s.Node.Version, since)
+	return fmt.Sprintf("%s %s, attached since %s", kind, console.Clean(s.Node.Version), since)
 }
 
 func policyLine(p control.PolicyStatus) string {

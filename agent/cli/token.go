@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"fabric.center/cfc/shared/cfcerr"
-	"fabric.center/cfc/shared/prompt"
+	"fabric.center/cfc/shared/console"
 	"golang.org/x/term"
 )
 
@@ -32,7 +32,7 @@ func (a *App) token(file string) (string, error) {
 	case a.env(tokenVariable) != "":
 		return strings.TrimSpace(a.env(tokenVariable)), nil
 	case term.IsTerminal(int(a.In.Fd())):
-		text, err := prompt.Secret(a.In, a.Err, "Token (one-time, not shown): ")
+		text, err := console.Secret(a.In, a.Err, "Token (one-time, not shown): ")
 		if errors.Is(err, context.Canceled) {
 			return "", failed(cfcerr.New(cfcerr.Canceled, "not paired: no token was given"))
 		}

@@ -31,7 +31,7 @@ import (
 	"os"
 	"slices"
 
-	"fabric.center/cfc/shared/prompt"
+	"fabric.center/cfc/shared/console"
 	"fabric.center/cfc/shared/session"
 	"github.com/gammazero/nexus/v3/wamp"
 	"golang.org/x/term"
@@ -67,7 +67,7 @@ type Program struct {
 func OS(version string) Program {
 	p := Program{Version: version, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Join: join}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
-		p.ReadSecret = func(text string) (string, error) { return prompt.Secret(os.Stdin, os.Stderr, text) }
+		p.ReadSecret = func(text string) (string, error) { return console.Secret(os.Stdin, os.Stderr, text) }
 	}
 	return p
 }

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
+	"fabric.center/cfc/shared/console"
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
@@ -233,23 +233,8 @@ func isNested(v any) bool {
 
 func isEmpty(v any) bool { return reflect.ValueOf(v).Len() == 0 }
 
-// clean makes a text of another machine safe for a terminal: what is not
-// printable is escaped.
-func clean(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) && r != utf8.RuneError {
-			b.WriteRune(r)
-			continue
-		}
-		q := strconv.QuoteRune(r)
-		b.WriteString(q[1 : len(q)-1])
-	}
-	return b.String()
-}
+// clean makes a text of another machine safe for the terminal.
+func clean(s string) string { return console.Clean(s) }
 
 // table is aligned columns, two spaces apart. Without a head it is a list of
 // keys and values.

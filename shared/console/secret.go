@@ -1,5 +1,6 @@
-// Package prompt asks a person at a terminal for what must not be seen.
-package prompt
+// Package console asks a person for what must not be seen, and shows what
+// other machines say so that it does nothing but stand there.
+package console
 
 import (
 	"context"
