@@ -81,6 +81,7 @@ func TestMetrics(t *testing.T) {
 	call(t, owner, "cfc.create_management_realm", "demo-realm")
 	agent := r.join(r.agent(newKey(t), token(t, owner, "node", wamp.Dict{"realm": "demo-realm", "node_id": "node-one"}), ""))
 	serveNode(t, agent)
+	until(t, "nobody is half-open", func() bool { return r.parts.gate.Waiting() == 0 }) // a moment after WELCOME
 	_, body := get(t, "GET", r.MonitorURL()+"/metrics")
 	for _, want := range []string{`cfc_relay_build_info\{go="go[^"]*",version="test"\} 1`, `cfc_relay_ready 1`, `cfc_relay_nodes_online 1`,
 		`cfc_relay_sessions\{kind="[a-z]+"\} 1`, `cfc_relay_calls_total\{outcome="ok"\} [2-9]`, `cfc_relay_connections_half_open 0`,
