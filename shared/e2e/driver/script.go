@@ -189,7 +189,8 @@ func (a *scripted) Events() *Events    { return a.events }
 func (a *scripted) Call(ctx context.Context, uri string, args []any, kwargs map[string]any) (any, error) {
 	command := map[string]any{"do": "call", "uri": uri, "args": args, "kwargs": kwargs}
 	if deadline, ok := ctx.Deadline(); ok {
-		command["timeout"] = time.Until(deadline).Seconds()
+		// A tenth less, so that the answer to it comes before ctx ends.
+		command["timeout"] = time.Until(deadline).Seconds() * 0.9
 	}
 	return a.ask(ctx, command)
 }

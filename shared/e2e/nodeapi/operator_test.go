@@ -103,7 +103,13 @@ func (o operator) row(key string) *catalog.Op {
 // try calls; the node comes before the arguments.
 func (o operator) try(key string, args ...any) (any, error) {
 	o.Helper()
-	return o.c.Call(within(o.T, 90*time.Second), wire.RemotePrefix+key, at(args), nil)
+	return o.tryFor(90*time.Second, key, args...)
+}
+
+// tryFor is try with a deadline, which goes with the call.
+func (o operator) tryFor(d time.Duration, key string, args ...any) (any, error) {
+	o.Helper()
+	return o.c.Call(within(o.T, d), wire.RemotePrefix+key, at(args), nil)
 }
 
 // call expects a result.

@@ -44,7 +44,7 @@ func badCalls(o *catalog.Op) []badCall {
 			args[a.Pos] = v
 			add(fmt.Sprintf("%s is %v", a.Name, v), args, nil)
 		}
-		add(a.Name+" twice", good, map[string]any{a.Name: goodValue(a)})
+		add(a.Name+" twice", good, map[string]any{a.Name: goodValue(o.Area, a)})
 	}
 	for n := range required {
 		add(fmt.Sprintf("%d of %d arguments", n, required), good[:n], nil)
@@ -59,24 +59,33 @@ var goodConfigs = map[string]map[string]any{
 	"realm_config":     {"name": "realm1"},
 	"role_config":      {"name": "ghost", "permissions": []any{}},
 	"path_config":      {"type": "json", "value": 1},
-	"transport_config": {"type": "websocket", "endpoint": map[string]any{"type": "unix", "path": "/nowhere"}},
+	"transport_config": {"type": "websocket", "endpoint": nowhere},
+	"component_config": {"type": "class", "classname": "echo.Echo", "realm": "realm1", "role": "ghost"},
+	"container.component_config": {"type": "class", "classname": "echo.Echo", "realm": "realm1",
+		"transport": map[string]any{"type": "rawsocket", "url": "rs://localhost", "serializer": "cbor", "endpoint": nowhere}},
+	"connection_config": {"transport": map[string]any{"type": "rawsocket", "url": "rs://localhost", "serializer": "cbor", "endpoint": nowhere},
+		"auth": map[string]any{"anonymous-proxy": map[string]any{}}},
 }
+
+var nowhere = map[string]any{"type": "unix", "path": "/nowhere"}
 
 // goodArgs are of the right types and forms; the ids in them name nothing.
 func goodArgs(o *catalog.Op) []any {
 	var good []any
 	for _, a := range o.Args() {
 		if a.Pos >= 0 {
-			good = append(good, goodValue(a))
+			good = append(good, goodValue(o.Area, a))
 		}
 	}
 	return good
 }
 
 // goodValue is one that the row takes.
-func goodValue(a catalog.Arg) any {
-	if config, ok := goodConfigs[a.Name]; ok {
-		return config
+func goodValue(area string, a catalog.Arg) any {
+	for _, name := range []string{area + "." + a.Name, a.Name} {
+		if config, ok := goodConfigs[name]; ok {
+			return config
+		}
 	}
 	switch a.Name {
 	case "config":
@@ -84,6 +93,8 @@ func goodValue(a catalog.Arg) any {
 			return map[string]any{"type": "router"}
 		}
 		return map[string]any{}
+	case "component_id":
+		return "ghost"
 	case "node":
 		return realm + "/n1"
 	case "pubkey":
