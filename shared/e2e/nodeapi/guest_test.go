@@ -21,6 +21,8 @@ func TestGuest(t *testing.T) {
 	}
 	o.dict("id", "node.stop_worker", "anything")
 	o.life("node.on_worker", "anything")
+	o.heard("node.on_guest_starting")
+	o.heard("node.on_guest_started")
 	if _, err := o.try("node.start_worker", "nothing", map[string]any{"type": "guest", "executable": "/no/such/program"}); err == nil {
 		t.Error("a guest whose program is not there is started")
 	}

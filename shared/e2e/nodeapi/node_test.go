@@ -46,4 +46,7 @@ func TestNodeShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.dict("controller_pid", "node.get_status")
+	for _, when := range []string{"stopping", "stopped", "starting", "started"} {
+		o.heard("node.on_node_" + when)
+	}
 }

@@ -39,7 +39,7 @@ func badCalls(o *catalog.Op) []badCall {
 		if a.Pos < 0 {
 			continue
 		}
-		for _, v := range badValues(a) {
+		for _, v := range badValues(o, a) {
 			args := slices.Clone(good)
 			args[a.Pos] = v
 			add(fmt.Sprintf("%s is %v", a.Name, v), args, nil)
@@ -95,6 +95,8 @@ func goodValue(area string, a catalog.Arg) any {
 		return map[string]any{}
 	case "component_id":
 		return "ghost"
+	case "profiler":
+		return "py-spy"
 	case "node":
 		return realm + "/n1"
 	case "pubkey":
@@ -124,7 +126,7 @@ func goodValue(area string, a catalog.Arg) any {
 }
 
 // badValues are of another type or, where the type has one, of another form.
-func badValues(a catalog.Arg) []any {
+func badValues(o *catalog.Op, a catalog.Arg) []any {
 	t := a.Type
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -135,9 +137,14 @@ func badValues(a catalog.Arg) []any {
 	case reflect.String:
 		bad := []any{7, 1.5, true, []any{"ghost"}, map[string]any{"id": "ghost"}}
 		if _, formed := reflect.Zero(t).Interface().(catalog.Checker); formed {
-			bad = append(bad, "", ".", "a b", "ghöst", "../x", strings.Repeat("x", 300), "ghost\x00", "ghost\n")
+			bad = append(bad, "", ".", "a b", "ghöst", "../x", "ghost\x00", "ghost\n")
+			if !o.Host { // Docker's names may be long
+				bad = append(bad, strings.Repeat("x", 300))
+			}
 		}
 		return bad
+	case reflect.Float64:
+		return []any{"wrong", true, []any{map[string]any{}}}
 	default:
 		return []any{"wrong", 1.5, []any{map[string]any{}}}
 	}
