@@ -141,7 +141,7 @@ var (
 	ProxyGetRoutes = define[Workers, []string](proxy(Op{Name: "get_proxy_routes", Access: Read,
 		Doc: "List the realms of which a proxy has routes.", Returns: "names of WAMP realms, sorted", Errors: []cfcerr.Kind{cfcerr.NoSuchWorker}}))
 	ProxyListRoutes = define[OnProxyRealm, []string](proxy(Op{Name: "list_proxy_realm_routes", Access: Read,
-		Doc: "List the routes of a realm on a proxy.", Returns: "route ids, sorted", Crossbar: "a list of dicts, each as get_proxy_realm_route", Errors: lookErrors}))
+		Doc: "List the routes of a realm on a proxy.", Returns: "route ids, sorted", Crossbar: "a list of dicts, each as get_proxy_realm_route", Errors: []cfcerr.Kind{cfcerr.NoSuchWorker}}))
 	ProxyGetRoute = define[OnRoute, Dict](proxy(Op{Name: "get_proxy_realm_route", Access: Read,
 		Doc: "Show a route of a realm on a proxy.", Returns: "id, realm, config, state, started, stopped", Errors: lookErrors,
 		Repair: "The node's own procedure fails always; the route is taken from the list."}))

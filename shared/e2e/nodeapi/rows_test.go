@@ -63,6 +63,7 @@ var goodConfigs = map[string]map[string]any{
 	"component_config": {"type": "class", "classname": "echo.Echo", "realm": "realm1", "role": "ghost"},
 	"container.component_config": {"type": "class", "classname": "echo.Echo", "realm": "realm1",
 		"transport": map[string]any{"type": "rawsocket", "url": "rs://localhost", "serializer": "cbor", "endpoint": nowhere}},
+	"route_config": {"ghost": "ghost"},
 	"connection_config": {"transport": map[string]any{"type": "rawsocket", "url": "rs://localhost", "serializer": "cbor", "endpoint": nowhere},
 		"auth": map[string]any{"anonymous-proxy": map[string]any{}}},
 }
