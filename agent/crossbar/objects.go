@@ -234,6 +234,19 @@ func (n *Node) Object(ctx context.Context, r ops.Ref) (catalog.Dict, error) {
 	return s.show(ctx, id)
 }
 
+// About implements ops.Node.
+func (n *Node) About(ctx context.Context, r ops.Ref, procedure string, args ...any) (any, error) {
+	s, err := n.site(ctx, r.Kind, r.Worker, r.Parent)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.find(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return s.call(ctx, procedure, append([]any{id}, args...)...)
+}
+
 // Start implements ops.Node.
 func (n *Node) Start(ctx context.Context, _ string, r ops.Ref, config map[string]any) (catalog.Dict, error) {
 	s, err := n.site(ctx, r.Kind, r.Worker, r.Parent)

@@ -36,6 +36,8 @@ type Node interface {
 	Objects(ctx context.Context, k *Kind, worker, parent string) ([]Object, error)
 	// Object is one of them, as the node shows it.
 	Object(ctx context.Context, r Ref) (catalog.Dict, error)
+	// About calls a procedure of the worker that takes the object's id first.
+	About(ctx context.Context, r Ref, procedure string, args ...any) (any, error)
 	// Start starts one and all that its configuration holds, or nothing.
 	Start(ctx context.Context, by string, r Ref, config map[string]any) (catalog.Dict, error)
 	// MayStop refuses, before anything is told of it, a stop that the node

@@ -77,6 +77,7 @@ func New(cfg Config) (*Ops, error) {
 	o.inv = newInventory(o.cfg)
 	o.bindNode()
 	o.bindRouter()
+	o.bindRealms()
 	o.bindTransports()
 	o.bindContainer()
 	o.bindComponents()

@@ -49,6 +49,7 @@ func TestARealNode(t *testing.T) {
 		{"transports", transports},
 		{"paths", paths},
 		{"components", components},
+		{"more of realms", moreOfRealms},
 		{"meta API", metaAPI},
 		{"worker area", workerArea},
 		{"many changes at once", storm},

@@ -122,6 +122,7 @@ func (n *Node) procedures(w *Worker) map[string]func(context.Context, *wamp.Invo
 	if w.Type == "router" {
 		maps.Copy(t, n.transportProcedures(w))
 		maps.Copy(t, n.componentProcedures(w))
+		maps.Copy(t, n.realmProcedures(w))
 		maps.Copy(t, table{
 			"get_router_realms":       func(context.Context, *wamp.Invocation) client.InvokeResult { return n.getRealms(w) },
 			"get_router_realm":        func(_ context.Context, i *wamp.Invocation) client.InvokeResult { return n.getRealm(w, i) },
