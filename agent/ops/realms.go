@@ -43,6 +43,12 @@ func (o *Ops) bindRealms() {
 		slices.Sort(ids)
 		return ids, nil
 	})
+	catalog.Bind(t, catalog.RealmStartLink, func(ctx context.Context, _ catalog.Caller, in catalog.StartLinkIn) (catalog.Dict, error) {
+		return nil, o.noLinks(ctx, in.Place(), "start")
+	})
+	catalog.Bind(t, catalog.RealmStopLink, func(ctx context.Context, _ catalog.Caller, in catalog.OnLink) (catalog.Dict, error) {
+		return nil, o.noLinks(ctx, in.Place(), "stop")
+	})
 	catalog.Bind(t, catalog.RealmGetLink, func(ctx context.Context, _ catalog.Caller, in catalog.OnLink) (catalog.Dict, error) {
 		v, err := o.aboutRealm(ctx, in.Place(), "get_router_realm_link", string(in.LinkID))
 		d, _ := wamp.AsDict(v)
@@ -52,6 +58,14 @@ func (o *Ops) bindRealms() {
 		}
 		return catalog.Dict(d), err
 	})
+}
+
+// noLinks is the error of changing a realm's links.
+func (o *Ops) noLinks(ctx context.Context, realm catalog.Place, what string) error {
+	if _, err := o.getObject(ctx, RouterRealm.at(realm)); err != nil {
+		return err
+	}
+	return cfcerr.New(cfcerr.NotSupported, "cannot %s the link: %s", what, catalog.NoLinks).With("reason", catalog.NoLinks)
 }
 
 // aboutRealm calls a procedure of the worker about one of its realms.

@@ -62,6 +62,12 @@ func TestRealmLinks(t *testing.T) {
 	if d := r.must("router.get_router_realm_link", "w", "a", "up").(catalog.Dict); d["connected"] != true {
 		t.Errorf("it shows as %v", d)
 	}
+	config := dict{"realm": "com.b", "transport": dict{}}
+	if e := r.refused(cfcerr.NotSupported, "router.start_router_realm_link", "w", "a", nil, config); e.Details["reason"] == nil {
+		t.Errorf("a start: %v", e)
+	}
+	r.refused(cfcerr.NoSuchObject, "router.start_router_realm_link", "w", "b", nil, config)
+	r.refused(cfcerr.NotSupported, "router.stop_router_realm_link", "w", "a", "up")
 	e := r.refused(cfcerr.NoSuchObject, "router.get_router_realm_link", "w", "a", "sideways")
 	if e.Details["link_id"] != "sideways" {
 		t.Errorf("one that is not there: %v %v", e, e.Details)

@@ -1,5 +1,11 @@
 package catalog
 
+import (
+	"slices"
+
+	"fabric.center/cfc/shared/cfcerr"
+)
+
 // Arguments of further rows of realms.
 type (
 	// RealmByNameIn names a realm as WAMP does.
@@ -18,6 +24,12 @@ type (
 		AuthID  string  `wamp:"authid" doc:"the authid of the sessions to end"`
 		Reason  string  `wamp:"reason,optional" default:"wamp.close.killed" doc:"a URI that the sessions are told"`
 		Message *string `wamp:"message,optional" doc:"a text that the sessions are told"`
+	}
+	// StartLinkIn is a link to be.
+	StartLinkIn struct {
+		OnRealm
+		LinkID *ObjectID      `wamp:"link_id" doc:"its id in the realm; null makes one up"`
+		Config map[string]any `wamp:"link_config" doc:"realm and transport of the other router"`
 	}
 	// OnLink names a link of a realm.
 	OnLink struct {
@@ -40,4 +52,13 @@ var (
 		Doc: "List the links of a realm to realms of other routers.", Returns: "link ids, sorted", Errors: lookErrors})
 	RealmGetLink = define[OnLink, Dict](Op{Realm: Remote, Area: "router", Name: "get_router_realm_link", Scope: Worker, Access: Read,
 		Doc: "Show a link of a realm.", Returns: "id, config, started, connected", Errors: lookErrors, Secrets: []string{"config.transport.**.auth"}})
+	RealmStartLink = define[StartLinkIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_realm_link", Scope: Worker, Access: Write,
+		Doc: "Start a link of a realm to a realm of another router. The node's own configuration can.", Returns: "nothing: this is refused", Impossible: NoLinks + ".",
+		Errors: append(slices.Clone(lookErrors), cfcerr.NotSupported)})
+	RealmStopLink = define[OnLink, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_realm_link", Scope: Worker, Access: Write,
+		Doc: "Stop a link of a realm. Stopping its worker does.", Returns: "nothing: this is refused", Impossible: NoLinks + ".",
+		Errors: append(slices.Clone(lookErrors), cfcerr.NotSupported)})
 )
+
+// NoLinks is why links are neither started nor stopped.
+const NoLinks = "Crossbar.io has no code to stop a link: one that the other router does not take in is never given up before its worker ends"

@@ -9,5 +9,7 @@ func init() {
 		"cfc.remote.router.kill_by_authid(node_id, worker_id, realm_id, authid, reason=wamp.close.killed, message=null)": "write",
 		"cfc.remote.router.get_router_realm_links(node_id, worker_id, realm_id)":                                         "read",
 		"cfc.remote.router.get_router_realm_link(node_id, worker_id, realm_id, link_id)":                                 "read",
+		"cfc.remote.router.start_router_realm_link(node_id, worker_id, realm_id, link_id, link_config)":                  "write",
+		"cfc.remote.router.stop_router_realm_link(node_id, worker_id, realm_id, link_id)":                                "write",
 	})
 }

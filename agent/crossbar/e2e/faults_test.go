@@ -284,12 +284,18 @@ func shutdown(r *rig) {
 
 const ownConfig = `{"version": 2, "workers": [
   {"type": "router", "id": "own", "realms": [{"id": "realm1", "name": "com.example.own", "roles": [{"name": "anonymous", "permissions": []}]}]},
-  {"type": "guest", "id": "brief", "executable": "true"}]}`
+  {"type": "guest", "id": "brief", "executable": "true"},
+  {"type": "router", "id": "web", "options": {"pythonpath": ["."]},
+   "realms": [{"id": "realm1", "name": "com.example.web", "options": {"bridge_meta_api": true}, "roles": [{"name": "anonymous", "permissions": []}]}],
+   "components": [{"id": "comp1", "type": "class", "classname": "cfcmodules.Idle", "realm": "com.example.web"},
+                  {"id": "comp2", "type": "class", "classname": "cfcmodules.Idle", "realm": "com.example.web"}],
+   "transports": [{"id": "uni1", "type": "universal", "endpoint": {"type": "unix", "path": "own.sock"}, "rawsocket": {},
+                   "web": {"paths": {"/": {"type": "json", "value": 1}, "info": {"type": "nodeinfo"}}}}]}]}`
 
 // The node's own configuration boots workers; their events come too, and again
 // when the node comes back from its death.
 func TestWorkersOfTheNodesOwnConfiguration(t *testing.T) {
-	r := newRig(t, configured(ownConfig))
+	r := newRig(t, configured(ownConfig), module("cfcmodules", idle))
 	defer r.end()
 	up := []string{"on_worker_starting", "on_worker_started"}
 	realmUp := []string{"on_router_realm_starting", "on_router_realm_started"}
@@ -301,12 +307,61 @@ func TestWorkersOfTheNodesOwnConfiguration(t *testing.T) {
 		t.Errorf("its start says %v", e.details)
 	}
 
+	objects := ownObjects(r)
+
 	kill(t, r.nodePID(), syscall.SIGKILL)
 	r.wantEventsWithin(60*time.Second, []string{"brief"}, append(slices.Clone(brief), brief...)...)
 	r.wantEvents([]string{"own"}, append(append(slices.Clone(up), "on_worker_stopped"), up...)...)
 	r.wantEvents([]string{"own", "realm1"}, append(append(slices.Clone(realmUp), "on_router_realm_stopped"), realmUp...)...)
 	if e := r.agent.events.details("own")[2]; e.details["reason"] != "node gone" {
 		t.Errorf("its end says %v", e.details)
+	}
+	for event, ids := range objects {
+		r.wantEventsWithin(30*time.Second, ids, event+"_starting", event+"_started", event+"_stopped", event+"_starting", event+"_started")
+	}
+	// What the node's own configuration has started can be stopped from here.
+	for _, id := range []string{"comp2", "comp1"} {
+		r.must("router.stop_router_component", "web", id)
+	}
+	r.must("router.stop_router_transport_path", "web", "uni1", "info")
+	r.must("router.stop_router_transport", "web", "uni1")
+	r.must("router.stop_router_realm_role", "web", "realm1", r.must("router.get_router_realm_roles", "web", "realm1").([]string)[0])
+	for _, key := range []string{"router.get_router_components", "router.get_router_transports"} {
+		if got := r.must(key, "web"); !reflect.DeepEqual(got, []string{}) {
+			t.Errorf("%s gives %v", key, got)
+		}
+	}
+}
+
+// ownObjects waits until all of the worker web has started, and returns the
+// ids of its objects by their events.
+func ownObjects(r *rig) map[string][]string {
+	objects := map[string][]string{
+		"on_router_realm":          {"web", "realm1"},
+		"on_router_component":      {"web", "comp1"},
+		"on_router_transport":      {"web", "uni1"},
+		"on_web_transport_service": {"web", "uni1", "info"},
+	}
+	for event, ids := range objects {
+		r.wantEventsWithin(30*time.Second, ids, event+"_starting", event+"_started")
+	}
+	return objects
+}
+
+const idle = `
+from autobahn.twisted.wamp import ApplicationSession
+
+class Idle(ApplicationSession):
+    pass
+`
+
+// module puts a module of Python into the node's directory.
+func module(name, text string) option {
+	return func(r *rig) {
+		r.t.Helper()
+		if err := os.WriteFile(filepath.Join(r.dir.Path, name+".py"), []byte(text), 0o600); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 }
 
