@@ -151,8 +151,8 @@ var noRouter = regexp.MustCompile(`^no router started for realm `)
 // down: the node trips over the realm's name after it has taken it down, and
 // over the missing router when it does so again.
 func down(err error, name string) bool {
-	text := nodeText(err)
-	return text == name || text == "'"+name+"'" || noRouter.MatchString(text)
+	text := nodeText(err) // none where it is no error of the node
+	return text != "" && (text == name || text == "'"+name+"'" || noRouter.MatchString(text))
 }
 
 func nodeText(err error) string {

@@ -148,6 +148,17 @@ func TestMemoryOutlivesTheAgentButNotTheWorker(t *testing.T) {
 	})
 }
 
+func TestOnlyTheNodesOwnErrorSaysThatARealmIsDown(t *testing.T) {
+	for _, err := range []error{nil, cfcerr.New(cfcerr.Timeout, "cannot finish in time")} {
+		if down(err, "") { // of a realm that could not be looked at either
+			t.Errorf("%v is taken for the end of a realm", err)
+		}
+	}
+	if !down(cfcerr.New(cfcerr.NodeError, "cannot").With("text", "com.a"), "com.a") {
+		t.Error("the node's stumbling over the name is not")
+	}
+}
+
 func TestAStopThatNobodyAwaitedIsFinished(t *testing.T) {
 	r := newRig(t, 0)
 	r.fake.Boot("w", "router")
