@@ -28,6 +28,7 @@ const (
 // A worker that writes more fills its log, but not the way to the relay.
 const (
 	logEventLines = 100
+	logEventBytes = 32 << 10
 	logEventsRate = 20
 	logEventBurst = 100
 	logSettle     = 100 * time.Millisecond
@@ -46,6 +47,7 @@ type logs struct {
 // more there were.
 type untold struct {
 	lines []catalog.LogLine
+	bytes int
 	lost  uint64
 }
 
@@ -56,17 +58,7 @@ func newLogs() logs {
 
 // note takes in what a worker has written; it must not block.
 func (l *logs) note(worker, text string) {
-	ring := l.kept[worker]
-	if ring == nil {
-		ring = observe.NewRing(observe.Bounds{Records: logLines, Bytes: logBytes}, func(line string) int { return len(line) + logOverhead })
-		l.kept[worker] = ring
-	}
-	l.order = append(slices.DeleteFunc(l.order, func(id string) bool { return id == worker }), worker)
-	if len(l.order) > logsKept {
-		delete(l.kept, l.order[0])
-		delete(l.told, l.order[0])
-		l.order = l.order[1:]
-	}
+	ring := l.of(worker)
 	u := l.told[worker]
 	if u == nil {
 		u = &untold{}
@@ -77,16 +69,38 @@ func (l *logs) note(worker, text string) {
 			continue
 		}
 		seq := ring.Add(line)
-		if len(u.lines) < logEventLines {
-			u.lines = append(u.lines, catalog.LogLine{Seq: int64(seq), Time: wire.Time(time.Now()), Text: line})
-		} else {
+		size := len(line) + logOverhead
+		if len(u.lines) >= logEventLines || u.bytes+size > logEventBytes {
 			u.lost++
+			continue
 		}
+		u.lines, u.bytes = append(u.lines, logged(int64(seq), time.Now(), line)), u.bytes+size
 	}
 	select {
 	case l.more <- struct{}{}:
 	default:
 	}
+}
+
+// of is the log of a worker, the last to go now.
+func (l *logs) of(worker string) *observe.Ring[string] {
+	ring := l.kept[worker]
+	if ring == nil {
+		ring = observe.NewRing(observe.Bounds{Records: logLines, Bytes: logBytes}, func(line string) int { return len(line) + logOverhead })
+		l.kept[worker] = ring
+	}
+	l.order = append(slices.DeleteFunc(l.order, func(id string) bool { return id == worker }), worker)
+	if len(l.order) > logsKept {
+		l.kept[l.order[0]].Close() // who waits for more of it need not
+		delete(l.kept, l.order[0])
+		delete(l.told, l.order[0])
+		l.order = l.order[1:]
+	}
+	return ring
+}
+
+func logged(seq int64, at time.Time, text string) catalog.LogLine {
+	return catalog.LogLine{Seq: seq, Time: wire.Time(at), Level: levelOf(text), Text: text}
 }
 
 // take gives the lines of one worker that may be told now.
@@ -97,7 +111,7 @@ func (l *logs) take(worker string) (lines []catalog.LogLine, lost uint64) {
 	}
 	if !l.pace.Allow() {
 		u.lost += uint64(len(u.lines))
-		u.lines = nil
+		u.lines, u.bytes = nil, 0
 		return nil, 0
 	}
 	delete(l.told, worker)
@@ -135,8 +149,12 @@ func (n *Node) Log(ctx context.Context, worker string, from *int64, most int, wa
 	ring := n.logs.kept[worker]
 	n.mu.Unlock()
 	if ring == nil {
-		_, err := n.Worker(ctx, worker)
-		return []catalog.LogLine{}, err
+		if _, err := n.Worker(ctx, worker); err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		ring = n.logs.of(worker) // it may have something to wait for
+		n.mu.Unlock()
 	}
 	limit := observe.Bounds{Records: most, Bytes: 2 * logBytes}
 	if from == nil {
@@ -149,7 +167,7 @@ func (n *Node) Log(ctx context.Context, worker string, from *int64, most int, wa
 func lines(p observe.Page[string]) []catalog.LogLine {
 	list := make([]catalog.LogLine, len(p.Entries))
 	for i, e := range p.Entries {
-		list[i] = catalog.LogLine{Seq: int64(e.Seq), Time: wire.Time(e.Time), Text: e.Value}
+		list[i] = logged(int64(e.Seq), e.Time, e.Value)
 	}
 	return list
 }

@@ -42,6 +42,12 @@ func TestWorkersWriteLogs(t *testing.T) {
 	if lines, err := r.Log(r.within(time.Second), "silent", nil, 9, 0); err != nil || len(lines) != 0 {
 		t.Errorf("one that has written nothing: %v, %v", lines, err)
 	}
+	r.fake.Boot("shy", "router")
+	from = 1
+	began := time.Now()
+	if lines, err := r.Log(r.within(time.Second), "shy", &from, 9, 100*time.Millisecond); err != nil || len(lines) != 0 || time.Since(began) < 100*time.Millisecond {
+		t.Errorf("who waits for its first line gets %v, %v after %s", lines, err, time.Since(began))
+	}
 	if _, err := r.Log(r.within(time.Second), "nobody", nil, 9, 0); cfcerr.KindOf(err) != cfcerr.NoSuchWorker {
 		t.Errorf("one that never was: %v", err)
 	}
@@ -94,6 +100,46 @@ func TestWorkersThatWriteMuch(t *testing.T) {
 		if len(u.lines) != 0 || u.lost != 2*logLines {
 			t.Errorf("of %s wait %d lines, %d are counted", id, len(u.lines), u.lost)
 			break
+		}
+	}
+}
+
+// Long lines are told as well, as far as an event may grow.
+func TestLongLinesMakeNoLargeEvents(t *testing.T) {
+	n := New(Config{})
+	long := strings.Repeat("x", logLine)
+	for range logEventLines {
+		n.noted(nodelink.Notice{Kind: nodelink.Event, Name: "worker.w.on_log", Args: wamp.List{long}})
+	}
+	lines, lost := n.logs.take("w")
+	if len(lines) == 0 || len(lines)*logLine > logEventBytes || len(lines)+int(lost) != logEventLines {
+		t.Errorf("%d lines are told, %d lost", len(lines), lost)
+	}
+}
+
+func TestLevels(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                   "",
+		"Native worker ready!":               "",
+		"information is power":               "",
+		"the ERROR stands within":            "",
+		"ERROR: cannot":                      "error",
+		"error cannot":                       "error",
+		"[warn] x":                           "warn",
+		"WARNING:root:x":                     "warn",
+		"<Info> x":                           "info",
+		"2026-11-27T10:00:00+0000 DEBUG x":   "debug",
+		"2026-11-27 10:00:00,123 INFO x":     "info",
+		"2026-11-27 10:00:00 [main] FATAL x": "critical",
+		"[2026-11-27 10:00:00] [WARN] x":     "warn",
+		"Traceback (most recent call last):": "error",
+	} {
+		got := ""
+		if l := levelOf(text); l != nil {
+			got = *l
+		}
+		if got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
 		}
 	}
 }

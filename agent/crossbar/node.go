@@ -254,25 +254,6 @@ func readWorker(d wamp.Dict) ops.Worker {
 	return w
 }
 
-// plain is a line without the colours that a terminal would show, as short as
-// an error can be.
-func plain(s string) string { return plainLine(s, 300) }
-
-// plainLine is plain at most so many bytes long.
-func plainLine(s string, most int) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == 0x1b && i+1 < len(s) && s[i+1] == '[' {
-			for i++; i+1 < len(s) && (s[i] < '@' || s[i] > '~' || s[i] == '['); i++ {
-			}
-			continue
-		}
-		b.WriteByte(s[i])
-	}
-	line := strings.TrimSpace(b.String())
-	return strings.ToValidUTF8(line[:min(len(line), most)], "")
-}
-
 // ours is the process with this pid when it is the node's: a child of the
 // controller, seen from here. The node may live in another PID namespace, and
 // then nothing may be concluded from its pids.

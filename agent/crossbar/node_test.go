@@ -298,7 +298,9 @@ func TestPlain(t *testing.T) {
 		"plain":                            "plain",
 		"\x1b[31mred\x1b[0m and \x1b[1;4m": "red and",
 		"cut \x1b[":                        "cut",
-		"cut \x1b":                         "cut \x1b",
+		"cut \x1b":                         "cut",
+		"bell \a, null \x00, bad \xff":     "bell , null , bad \uFFFD",
+		"a \x1b]0;title\atitle":            "a title",
 		strings.Repeat("ä", 200):           strings.Repeat("ä", 150),
 	} {
 		if got := plain(in); got != want {

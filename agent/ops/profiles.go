@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -36,10 +37,13 @@ type profiles struct {
 	mu   sync.Mutex
 	all  map[string]*catalog.Profile
 	ends map[string]time.Time // of those that are finished
+	// files are for speedscope, as they were written: read, one takes many
+	// times the memory.
+	files map[string][]byte
 }
 
 func newProfiles() *profiles {
-	return &profiles{jobs: make(chan func(context.Context), mostProfiles), all: map[string]*catalog.Profile{}, ends: map[string]time.Time{}}
+	return &profiles{jobs: make(chan func(context.Context), mostProfiles), all: map[string]*catalog.Profile{}, ends: map[string]time.Time{}, files: map[string][]byte{}}
 }
 
 // run makes profiles until ctx ends.
@@ -72,18 +76,19 @@ func (p *profiles) add(x catalog.Profile) error {
 	if running >= mostProfiles {
 		return cfcerr.New(cfcerr.LimitExceeded, "cannot profile worker %s: %d profiles are being made", x.WorkerID, running).With("limit", mostProfiles)
 	}
-	p.forget()
+	p.forget(keptProfiles - 1)
 	p.all[x.ID] = &x
 	return nil
 }
 
-// forget drops what is too old or too much.
-func (p *profiles) forget() {
+// forget drops what is too old, and all but the newest of what has ended.
+func (p *profiles) forget(most int) {
 	ended := slices.SortedFunc(maps.Keys(p.ends), func(a, b string) int { return p.ends[a].Compare(p.ends[b]) })
 	for i, id := range ended {
-		if time.Since(p.ends[id]) > keptFor || len(ended)-i >= keptProfiles {
+		if time.Since(p.ends[id]) > keptFor || len(ended)-i > most {
 			delete(p.all, id)
 			delete(p.ends, id)
+			delete(p.files, id)
 		}
 	}
 }
@@ -95,7 +100,7 @@ func (p *profiles) finish(id string, r profile.Result, err error) catalog.Profil
 	x := p.all[id]
 	now := time.Now()
 	x.Status, x.Finished = statusFinished, wire.OptionalTime(now)
-	x.Samples, x.Text, x.Speedscope = r.Samples, r.Text, r.Speedscope
+	x.Samples, x.Text, p.files[id] = r.Samples, r.Text, r.Speedscope
 	if err != nil {
 		public, _ := cfcerr.Public(err)
 		x.Status, x.Error = statusFailed, &public.Message
@@ -105,14 +110,18 @@ func (p *profiles) finish(id string, r profile.Result, err error) catalog.Profil
 }
 
 // of is a profile of a worker.
-func (p *profiles) of(worker, id string) (catalog.Profile, bool) {
+func (p *profiles) of(worker, id string) (x catalog.Profile, ok bool, err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	x := p.all[id]
-	if x == nil || x.WorkerID != worker {
-		return catalog.Profile{}, false
+	p.forget(keptProfiles)
+	kept, file := p.all[id], p.files[id]
+	if ok = kept != nil && kept.WorkerID == worker; ok {
+		x = *kept
 	}
-	return *x, true
+	p.mu.Unlock()
+	if ok && len(file) > 0 {
+		err = json.Unmarshal(file, &x.Speedscope)
+	}
+	return x, ok, err
 }
 
 // busy reports whether a profile of the worker is being made.
@@ -148,8 +157,8 @@ func (o *Ops) bindProfiles() {
 	catalog.Bind(t, catalog.WorkerStartProfiler, o.startProfiler)
 	catalog.Bind(t, catalog.WorkerGetProfile, func(ctx context.Context, _ catalog.Caller, in catalog.GetProfileIn) (catalog.Profile, error) {
 		worker, id := string(in.Worker), string(in.Profile)
-		if x, ok := o.profiles.of(worker, id); ok {
-			return x, nil
+		if x, ok, err := o.profiles.of(worker, id); ok {
+			return x, err
 		}
 		if _, err := o.cfg.Node.Worker(ctx, worker); err != nil {
 			return catalog.Profile{}, named(err, worker)

@@ -2,7 +2,6 @@ package ops
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"time"
 
@@ -18,21 +17,17 @@ const (
 	mostLogWait  = time.Minute
 )
 
+// figuresWait is how long a worker may take to show itself before it counts as
+// one that does not answer.
+const figuresWait = 5 * time.Second
+
 func (o *Ops) bindWorker() {
 	t := o.table
 	catalog.Bind(t, catalog.WorkerGetStatus, o.workerStatus)
 	catalog.Bind(t, catalog.WorkerShutdownOp, o.shutdownWorker)
 	catalog.Bind(t, catalog.WorkerGetLog, o.workerLog)
-	catalog.Bind(t, catalog.WorkerSetAffinity, func(ctx context.Context, _ catalog.Caller, in catalog.SetWorkerAffinityIn) ([]int64, error) {
-		procedure := func(name string) string { return WorkerProcedure(string(in.Worker), name) }
-		if err := o.needWorker(ctx, string(in.Worker), "set_cpu_affinity", ""); err != nil {
-			return nil, err
-		}
-		return o.setAffinity(ctx, procedure, in.CPUs)
-	})
-	catalog.Bind(t, catalog.NodeSetAffinity, func(ctx context.Context, _ catalog.Caller, in catalog.SetAffinityIn) ([]int64, error) {
-		return o.setAffinity(ctx, func(name string) string { return name }, in.CPUs)
-	})
+	catalog.Bind(t, catalog.WorkerAddPythonpath, o.addPythonpath)
+	o.bindProcesses()
 	catalog.Bind(t, catalog.NodeStarted, func(ctx context.Context, _ catalog.Caller, _ catalog.None) (string, error) {
 		started, err := o.nodeStarted(ctx)
 		return wire.Time(started), err
@@ -53,9 +48,12 @@ func (o *Ops) workerStatus(ctx context.Context, _ catalog.Caller, in catalog.Wor
 	}
 	d, _ := wamp.AsDict(v)
 	status := catalog.Dict(honestWorker(wamp.NormalizeDict(d)))
-	status["process"] = nil
+	status["process"], status["answering"] = nil, nil
 	if stats := WorkerProcedure(id, catalog.WorkerGetProcessStats.Forward); o.cfg.Link.Has(stats) {
-		if status["process"], err = o.cfg.Link.Call(ctx, stats, nil, nil); err != nil {
+		asked, cancel := context.WithTimeout(ctx, figuresWait)
+		defer cancel()
+		status["process"], err = o.cfg.Link.Call(asked, stats, nil, nil)
+		if status["answering"] = err == nil; err != nil && (!unknown(err) || ctx.Err() != nil) {
 			return nil, named(err, id)
 		}
 	}
@@ -113,37 +111,6 @@ func (o *Ops) workerLog(ctx context.Context, _ catalog.Caller, in catalog.Worker
 	return lines, named(err, id)
 }
 
-// setAffinity checks the CPUs before the process trips over them. Procedure
-// makes a name of the process' own.
-func (o *Ops) setAffinity(ctx context.Context, procedure func(string) string, cpus []int64) ([]int64, error) {
-	v, err := o.cfg.Link.Call(ctx, catalog.NodeGetCPUs.Forward, nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	all, _ := wamp.AsList(v)
-	list := wamp.List{}
-	for i, cpu := range cpus {
-		if cpu < 0 || cpu >= int64(len(all)) || slices.Index(cpus, cpu) < i {
-			return nil, cfcerr.Argument("cpus["+strconv.Itoa(i)+"]", "the number of a CPU, 0 to "+strconv.Itoa(len(all)-1)+", each once")
-		}
-		list = append(list, cpu)
-	}
-	if len(list) == 0 {
-		return nil, cfcerr.Argument("cpus", "one CPU at least")
-	}
-	v, err = o.cfg.Link.Call(ctx, procedure("set_cpu_affinity"), wamp.List{list}, nil)
-	if err != nil {
-		return nil, err
-	}
-	now, _ := wamp.AsList(v)
-	out := []int64{}
-	for _, x := range now {
-		n, _ := wamp.AsInt64(x)
-		out = append(out, n)
-	}
-	return out, nil
-}
-
 // nodeStarted is when the node's controller says that it started.
 func (o *Ops) nodeStarted(ctx context.Context) (time.Time, error) {
 	v, err := o.cfg.Link.Call(ctx, catalog.NodeGetStatus.Forward, nil, nil)
@@ -163,7 +130,11 @@ func (o *Ops) nodeStarted(ctx context.Context) (time.Time, error) {
 func (v *Inventory) Logged(worker string, lines []catalog.LogLine, lost uint64) {
 	list := make([]any, len(lines))
 	for i, l := range lines {
-		list[i] = map[string]any{"seq": l.Seq, "time": l.Time, "text": l.Text}
+		line := map[string]any{"seq": l.Seq, "time": l.Time, "level": nil, "text": l.Text}
+		if l.Level != nil {
+			line["level"] = *l.Level
+		}
+		list[i] = line
 	}
 	v.emit(catalog.OnWorkerLog, details(catalog.Dict{"lines": list, "lost": lost}), worker)
 }

@@ -15,6 +15,7 @@ import (
 	"fabric.center/cfc/agent/profile"
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
+	"github.com/gammazero/nexus/v3/client"
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
@@ -24,12 +25,21 @@ func TestWorkerStatus(t *testing.T) {
 	r.node.Answer("worker.w.get_process_stats", wamp.Dict{"resident": 7}, "")
 	r.must("router.start_router_realm", "w", "a", map[string]any{"name": "com.a"})
 	d := r.must("worker.get_status", "w").(catalog.Dict)
+	if d["answering"] != true {
+		t.Errorf("it answers, its status says %v", d["answering"])
+	}
 	stats, _ := wamp.AsDict(d["process"])
 	if d["id"] != "w" || d["type"] != "router" || fmt.Sprint(stats["resident"]) != "7" || d["objects"].(map[string]any)["router_realm"] != 1 {
 		t.Errorf("status %v", d)
 	}
+	release := r.node.Hang("worker.w.get_process_stats")
+	frozen, err := r.within(20*time.Second, "viewer", "worker.get_status", "w")
+	release()
+	if d, _ := frozen.(catalog.Dict); err != nil || d["answering"] != false || d["process"] != nil || d["id"] != "w" {
+		t.Errorf("status of one that does not answer: %v, %v", frozen, err)
+	}
 	r.node.Boot("g", "guest")
-	if d := r.must("worker.get_status", "g").(catalog.Dict); d["process"] != nil || d["type"] != "guest" {
+	if d := r.must("worker.get_status", "g").(catalog.Dict); d["process"] != nil || d["type"] != "guest" || d["answering"] != nil {
 		t.Errorf("status of a guest %v", d)
 	}
 	r.refused(cfcerr.NoSuchWorker, "worker.get_status", "nobody")
@@ -58,17 +68,22 @@ func TestWorkerLogArguments(t *testing.T) {
 func TestAffinity(t *testing.T) {
 	r := newRig(t)
 	r.node.Boot("w", "router")
-	r.node.Answer("get_cpus", wamp.List{0, 1}, "")
-	r.node.Answer("set_cpu_affinity", wamp.List{1}, "")
-	r.node.Answer("worker.w.set_cpu_affinity", wamp.List{1}, "")
+	r.node.Answer("get_cpus", wamp.List{1, 3}, "") // the host gives it no others
+	var asked []any
+	pin := func(_ context.Context, i *wamp.Invocation) client.InvokeResult {
+		asked = i.Arguments
+		return client.InvokeResult{Args: wamp.List{i.Arguments[0]}}
+	}
+	r.node.Register("set_cpu_affinity", pin)
+	r.node.Replace("worker.w.set_cpu_affinity", pin)
 	for _, c := range []struct {
 		key  string
 		args []any
 	}{{"worker.set_cpu_affinity", []any{"w"}}, {"node.set_cpu_affinity", nil}} {
-		if v := r.must(c.key, append(c.args, []any{1})...); fmt.Sprint(v) != "[1]" {
-			t.Errorf("%s gives %v", c.key, v)
+		if v := r.must(c.key, append(c.args, []any{3})...); fmt.Sprint(v) != "[3]" || len(asked) != 2 || asked[1] != false {
+			t.Errorf("%s gives %v, the node is asked for %v", c.key, v, asked)
 		}
-		for cpus, argument := range map[string]string{"[]": "cpus", "[2]": "cpus[0]", "[0 -1]": "cpus[1]", "[1 1]": "cpus[1]"} {
+		for cpus, argument := range map[string]string{"[]": "cpus", "[0]": "cpus[0]", "[2]": "cpus[0]", "[1 -1]": "cpus[1]", "[1 1]": "cpus[1]"} {
 			var list []any
 			for _, n := range strings.Fields(strings.Trim(cpus, "[]")) {
 				var i int
@@ -83,7 +98,72 @@ func TestAffinity(t *testing.T) {
 			}
 		}
 	}
-	r.refused(cfcerr.NoSuchWorker, "worker.set_cpu_affinity", "nobody", []any{0})
+	r.refused(cfcerr.NoSuchWorker, "worker.set_cpu_affinity", "nobody", []any{1})
+	r.node.Fail("worker.w.set_cpu_affinity", "crossbar.error.runtime_error", "Could not set CPU affinity: [Errno 22] Invalid argument")
+	if e := r.refused(cfcerr.InvalidArgument, "worker.set_cpu_affinity", "w", []any{3}); e.Details["argument"] != "cpus" || e.Details["expected"] == nil {
+		t.Errorf("CPUs that the host takes away: %v %v", e, e.Details)
+	}
+}
+
+func TestMonitoring(t *testing.T) {
+	r := newRig(t)
+	r.node.Boot("w", "router")
+	r.node.Answer("set_process_stats_monitoring", nil, "")
+	r.node.Answer("worker.w.set_process_stats_monitoring", nil, "")
+	for key, args := range map[string][]any{"node.set_process_stats_monitoring": nil, "worker.set_process_stats_monitoring": {"w"}} {
+		for _, good := range []any{0, 1, 2.5, 86400} {
+			r.must(key, append(slices.Clone(args), good)...)
+		}
+		for _, bad := range []any{-1, 0.01, 86401, "1"} {
+			if e := r.refused(cfcerr.InvalidArgument, key, append(slices.Clone(args), bad)...); e.Details["argument"] != "interval" {
+				t.Errorf("%s %v: %v", key, bad, e.Details)
+			}
+		}
+	}
+	if n := r.node.Calls("worker.w.set_process_stats_monitoring"); n != 4 {
+		t.Errorf("the worker was asked %d times", n)
+	}
+}
+
+func TestPythonpath(t *testing.T) {
+	r := newRig(t)
+	r.node.Boot("w", "router")
+	r.node.Answer("worker.w.add_pythonpath", wamp.Dict{"paths": wamp.List{"/a"}, "who": 4711}, "")
+	if d := r.must("worker.add_pythonpath", "w", []any{"/a"}).(catalog.Dict); d["who"] != "alice" {
+		t.Errorf("it gives %v", d)
+	}
+	r.node.Fail("worker.w.add_pythonpath", "crossbar.error.invalid_argument", "Cannot add Python search path '/b': not a directory")
+	for what, paths := range map[string][]any{"no directory": {"/b"}, "none": {}, "an empty one": {""}} {
+		if e := r.refused(cfcerr.InvalidArgument, "worker.add_pythonpath", "w", paths); e.Details["argument"] != "paths" || e.Details["expected"] == nil {
+			t.Errorf("%s: %v %v", what, e, e.Details)
+		}
+	}
+}
+
+// A guest can be looked at, heard and stopped; what is within it cannot be
+// reached, and the error says whose worker that is.
+func TestWhatAGuestCannot(t *testing.T) {
+	r := newRig(t)
+	r.node.Boot("g", "guest")
+	can := []string{"get_status", "get_worker_log", "shutdown"}
+	further := map[string]any{"add_pythonpath": []any{"/a"}, "set_cpu_affinity": []any{0}, "set_process_stats_monitoring": 1}
+	r.node.Answer("get_cpus", wamp.List{0}, "")
+	for _, op := range catalog.All() {
+		if op.Area != "worker" || slices.Contains(can, op.Name) || op == catalog.WorkerGetProfile.Op {
+			continue
+		}
+		args := []any{"g"}
+		if v, ok := further[op.Name]; ok {
+			args = append(args, v)
+		}
+		e := r.refused(cfcerr.InvalidArgument, op.Key(), args...)
+		if e.Details["type"] != "guest" || e.Details["argument"] != "worker_id" || e.Details["expected"] != "a native worker" {
+			t.Errorf("%s: %v %v", op.Key(), e, e.Details)
+		}
+	}
+	for _, name := range can {
+		r.must("worker."+name, "g")
+	}
 }
 
 func TestWhenTheNodeStarted(t *testing.T) {

@@ -48,8 +48,8 @@ type Sampler struct {
 // Result is what was seen.
 type Result struct {
 	Samples    int
-	Text       string         // a table of functions
-	Speedscope map[string]any // the file that speedscope opens
+	Text       string // a table of functions
+	Speedscope []byte // the file that speedscope opens, JSON
 }
 
 // Beside makes a Sampler that looks beside a program, which may be a link.
@@ -119,12 +119,23 @@ func (s Sampler) Sample(ctx context.Context, pid int, runtime time.Duration) (Re
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	said := &beginning{}
+	cmd.Stderr = said
 	if err := cmd.Run(); err != nil {
 		return Result{}, failed(ctx, err, said.String())
 	}
 	return read(out)
+}
+
+// beginning keeps the first of what is written to it: py-spy goes on telling
+// what disturbs it for as long as it samples.
+type beginning struct{ bytes.Buffer }
+
+const mostSaid = 8 << 10
+
+func (b *beginning) Write(p []byte) (int, error) {
+	b.Buffer.Write(p[:min(len(p), mostSaid-min(b.Len(), mostSaid))])
+	return len(p), nil
 }
 
 // failed says why py-spy did not make it.
@@ -182,9 +193,9 @@ func read(path string) (Result, error) {
 }
 
 func parse(b []byte) (Result, error) {
-	var r Result
+	r := Result{Speedscope: b}
 	var f file
-	if err := errors.Join(json.Unmarshal(b, &f), json.Unmarshal(b, &r.Speedscope)); err != nil {
+	if err := json.Unmarshal(b, &f); err != nil {
 		return Result{}, fmt.Errorf("cannot read the profile: %w", err)
 	}
 	var err error

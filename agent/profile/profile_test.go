@@ -47,8 +47,8 @@ func TestAProfileAsText(t *testing.T) {
 	if r.Samples != 4 || r.Text != want {
 		t.Errorf("%d samples:\n%s", r.Samples, r.Text)
 	}
-	if r.Speedscope["shared"] == nil {
-		t.Errorf("for speedscope there is %v", r.Speedscope)
+	if strings.TrimSpace(string(r.Speedscope)) != seen {
+		t.Errorf("for speedscope there is %s", r.Speedscope)
 	}
 }
 
@@ -86,6 +86,23 @@ func TestAProfileEndsWithItsContext(t *testing.T) {
 	_, err := script(t, `exec sleep 60`).Sample(ctx, 1, time.Minute)
 	if !errors.Is(err, context.Canceled) || time.Since(began) > 20*time.Second {
 		t.Errorf("%v after %s", err, time.Since(began))
+	}
+}
+
+// What py-spy says is kept as far as it says why.
+func TestAProfilerThatTalks(t *testing.T) {
+	_, err := script(t, `echo "Error: why" >&2; head -c 1000000 /dev/zero | tr '\0' x >&2; exit 1`).Sample(t.Context(), 1, time.Second)
+	if cfcerr.KindOf(err) != cfcerr.Unavailable || !strings.HasSuffix(err.Error(), "why") {
+		t.Errorf("%v", err)
+	}
+	b := &beginning{}
+	for range 3 {
+		if n, err := b.Write(make([]byte, mostSaid-1)); n != mostSaid-1 || err != nil {
+			t.Errorf("wrote %d, %v", n, err)
+		}
+	}
+	if b.Len() != mostSaid {
+		t.Errorf("%d bytes are kept", b.Len())
 	}
 }
 

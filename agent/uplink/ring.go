@@ -10,6 +10,10 @@ import (
 const (
 	ringEvents = 10_000
 	ringBytes  = 32 << 20
+	// What is of the moment waits only while little does: it never pushes out
+	// what tells a change.
+	passingEvents = ringEvents / 5
+	passingBytes  = ringBytes / 4
 )
 
 // entry is an event that the relay has not acknowledged yet.
@@ -45,6 +49,10 @@ func (r *ring) signal() {
 func (r *ring) add(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if e.event.Passing && (len(r.entries) >= passingEvents || r.bytes+e.size > passingBytes) {
+		r.dropped++
+		return
+	}
 	r.entries = append(r.entries, e)
 	r.bytes += e.size
 	for len(r.entries) > 1 && (len(r.entries) > ringEvents || r.bytes > ringBytes) {

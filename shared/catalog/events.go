@@ -29,6 +29,7 @@ type Event struct {
 	By      Publisher
 	Access  Access   // the smallest role that may subscribe
 	Secrets []string // paths in the arguments, by their names, that no event carries
+	Passing bool     // of the moment, and many: never kept at the cost of what tells a change
 	Doc     string
 	// Repair and Impossible are as in Op.
 	Repair, Impossible string

@@ -160,7 +160,7 @@ var (
 // arguments that the router gave it.
 func metaEvent(name, doc string, args ...string) *Event {
 	all := append([]string{"node_id", "worker_id", "realm_id"}, args...)
-	e := Event{Area: "router", Name: metaName + name, Keys: []string{"realm." + metaName + name}, Args: append(all, "details"), By: ByAgent, Access: Read, Doc: doc}
+	e := Event{Area: "router", Name: metaName + name, Keys: []string{"realm." + metaName + name}, Args: append(all, "details"), By: ByAgent, Access: Read, Passing: true, Doc: doc}
 	if name == "session.on_join" {
 		e.Secrets = sessionSecrets("session.")
 	}

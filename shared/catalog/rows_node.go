@@ -90,11 +90,12 @@ var (
 	NodeGetProcessInfo  = asks[None, Dict]("get_process_info", Read, "Show the process of the node's controller.", "descriptors, files, sockets, threads")
 	NodeGetProcessStats = asks[None, Dict]("get_process_stats", Read, "Show what the process of the node's controller takes.", "pid, status, user, system, cpu_percent, mem_percent, resident, virtual, reads, writes, …")
 	NodeNow             = asks[None, string]("utcnow", Read, "Ask a node for the time.", "time")
-	NodeSetMonitoring   = asks[MonitoringIn, any]("set_process_stats_monitoring", Write, "Have the node's controller tell the statistics of its process.", "null")
-	NodeTriggerGC       = asks[None, float64]("trigger_gc", Write, "Have the node's controller collect its garbage.", "ms that it took")
-	NodeSetAffinity     = define[SetAffinityIn, []int64](Op{Realm: Remote, Area: "node", Name: "set_cpu_affinity", Scope: Node, Access: Write,
+	NodeSetMonitoring   = define[MonitoringIn, any](Op{Realm: Remote, Area: "node", Name: "set_process_stats_monitoring", Scope: Node, Access: Write,
+		Doc: "Have the node's controller tell the statistics of its process.", Returns: "null", Errors: []cfcerr.Kind{cfcerr.DeniedByHost}})
+	NodeTriggerGC   = asks[None, float64]("trigger_gc", Write, "Have the node's controller collect its garbage.", "ms that it took")
+	NodeSetAffinity = define[SetAffinityIn, []int64](Op{Realm: Remote, Area: "node", Name: "set_cpu_affinity", Scope: Node, Access: Write,
 		Doc: "Choose the CPUs that the node's controller may use.", Returns: "numbers of CPUs, as they are then", Errors: []cfcerr.Kind{cfcerr.DeniedByHost},
-		Repair: "A stock controller fails at a CPU that is not there without saying so; the agent checks the numbers first."})
+		Repair: badCPUs})
 	NodeStarted = define[None, string](Op{Realm: Remote, Area: "node", Name: "started", Scope: Node, Access: Read,
 		Doc: "Tell when a node was started.", Returns: "time", Repair: startedRepair})
 	NodeUptime = define[None, float64](Op{Realm: Remote, Area: "node", Name: "uptime", Scope: Node, Access: Read,
@@ -108,8 +109,9 @@ var (
 		nodeEvent("on_node_started", "A node is up: its process is another one than before."),
 		nodeEvent("on_node_stopping", "A node is about to be shut down; details hold who asked for it."),
 		nodeEvent("on_node_stopped", "A node's process is gone; details hold the reason.")}
-	OnNodeHeartbeat = nodeEvent("on_node_heartbeat", "A node lives; details hold its heartbeat: workers by type, and figures of its host.")
-	OnNodeStats     = event(Event{Area: "node", Name: "on_process_stats", Args: []string{"node_id", "stats", "details"}, By: ByAgent, Access: Read,
+	OnNodeHeartbeat = event(Event{Area: "node", Name: "on_node_heartbeat", Args: nodeArgs, By: ByAgent, Access: Read, Passing: true,
+		Doc: "A node lives; details hold its heartbeat: workers by type, and figures of its host."})
+	OnNodeStats = event(Event{Area: "node", Name: "on_process_stats", Args: []string{"node_id", "stats", "details"}, By: ByAgent, Access: Read, Passing: true,
 		Doc: "Statistics of the controller's process, as set_process_stats_monitoring has asked for."})
 )
 

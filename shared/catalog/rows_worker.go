@@ -23,7 +23,7 @@ type (
 	}
 	// SetAffinityIn are the CPUs that a process may use.
 	SetAffinityIn struct {
-		CPUs []int64 `wamp:"cpus" doc:"numbers of CPUs, from 0 on"`
+		CPUs []int64 `wamp:"cpus" doc:"numbers of CPUs, of those that get_cpus of the node lists"`
 	}
 	// SetWorkerAffinityIn are the CPUs that a worker may use.
 	SetWorkerAffinityIn struct {
@@ -32,7 +32,7 @@ type (
 	}
 	// MonitoringIn is how often a process tells its statistics.
 	MonitoringIn struct {
-		Interval float64 `wamp:"interval" doc:"seconds, from 1 on; 0 ends it"`
+		Interval float64 `wamp:"interval" doc:"seconds, 1 to 86400; 0 ends it"`
 	}
 	// WorkerMonitoringIn is the same for a worker.
 	WorkerMonitoringIn struct {
@@ -61,9 +61,10 @@ type (
 type (
 	// LogLine is a line that a worker has written.
 	LogLine struct {
-		Seq  int64  `json:"seq"` // one up for each line of this worker
-		Time string `json:"time"`
-		Text string `json:"text"`
+		Seq   int64   `json:"seq"` // one up for each line of this worker
+		Time  string  `json:"time"`
+		Level *string `json:"level"` // null where the line does not tell it
+		Text  string  `json:"text"`
 	}
 	// Profiler is a way to look at what a worker spends its time on.
 	Profiler struct {
@@ -106,6 +107,9 @@ type (
 
 var onWorker = []cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.NotRunning}
 
+// badCPUs is why CPUs are checked here.
+const badCPUs = "The node takes places in a list of its own for numbers, negative ones too, and fails without saying why at others; the agent checks the numbers and has the node take them as such."
+
 // looks declares a row that asks a worker's process.
 func looks[In, Out any](name, doc, returns string) Spec[In, Out] {
 	return define[In, Out](Op{Realm: Remote, Area: "worker", Name: name, Scope: Worker, Access: Read, Forward: name, Doc: doc, Returns: returns, Errors: onWorker})
@@ -114,7 +118,7 @@ func looks[In, Out any](name, doc, returns string) Spec[In, Out] {
 // Rows of the worker area.
 var (
 	WorkerGetStatus = define[Workers, Dict](Op{Realm: Remote, Area: "worker", Name: "get_status", Scope: Worker, Access: Read,
-		Doc: "Show a worker: its process and what runs in it.", Returns: "id, type, pid, status, created, started, uptime, process (as get_process_stats, or null), objects (how many of each kind)",
+		Doc: "Show a worker: its process and what runs in it. One that does not answer is shown all the same.", Returns: "id, type, pid, status, created, started, uptime, answering (null where nothing can be asked, as of a guest), process (as get_process_stats, or null), objects (how many of each kind)",
 		Errors: []cfcerr.Kind{cfcerr.NoSuchWorker}, Repair: "A stock worker has no such procedure; the agent asks for what there is and puts it together."})
 	WorkerShutdownOp = define[Workers, WorkerShutdown](Op{Realm: Remote, Area: "worker", Name: "shutdown", Scope: Worker, Access: Write, Timeout: time.Minute,
 		Doc:    "Shut a worker down in order, as stop_worker of the node does. Returns when its process is gone.",
@@ -123,14 +127,14 @@ var (
 	WorkerGetLog = define[WorkerLogIn, []LogLine](Op{Realm: Remote, Area: "worker", Name: "get_worker_log", Keys: []string{"node.get_worker_log"}, Scope: Worker, Access: Read, Timeout: 2 * time.Minute,
 		Doc: "Show what a worker has written, also some time after its end. Where lines from from_seq on are no longer kept, or the agent was started anew, the first that is kept comes first.", Returns: "lines, the oldest first",
 		Errors: []cfcerr.Kind{cfcerr.NoSuchWorker},
-		Repair: "A stock node gives the last ten entries, without their text; the agent keeps the lines that the node publishes."})
+		Repair: "A stock node gives the last ten entries, without their text; the agent keeps the lines that the node publishes. What a guest writes that is no UTF-8 the node loses, with what came along with it."})
 	WorkerGetPythonpath = looks[Workers, []string]("get_pythonpath", "List where a worker looks for Python modules.", "directories, in order")
-	WorkerAddPythonpath = define[AddPythonpathIn, Dict](Op{Realm: Remote, Area: "worker", Name: "add_pythonpath", Scope: Worker, Access: Admin, Forward: "add_pythonpath",
-		Doc: "Add directories in which a worker looks for Python modules.", Returns: "paths, paths_added, prepend", Errors: append(onWorker, cfcerr.DeniedByHost)})
+	WorkerAddPythonpath = define[AddPythonpathIn, Dict](Op{Realm: Remote, Area: "worker", Name: "add_pythonpath", Scope: Worker, Access: Admin,
+		Doc: "Add directories in which a worker looks for Python modules.", Returns: "paths, paths_added (requested, resolved), prepend, who", Errors: append(onWorker, cfcerr.DeniedByHost)})
 	WorkerGetAffinity = looks[Workers, []int64]("get_cpu_affinity", "List the CPUs that a worker may use.", "numbers of CPUs")
 	WorkerSetAffinity = define[SetWorkerAffinityIn, []int64](Op{Realm: Remote, Area: "worker", Name: "set_cpu_affinity", Scope: Worker, Access: Write,
 		Doc: "Choose the CPUs that a worker may use.", Returns: "numbers of CPUs, as they are then", Errors: append(onWorker, cfcerr.DeniedByHost),
-		Repair: "A stock worker fails at a CPU that is not there without saying so; the agent checks the numbers first."})
+		Repair: badCPUs})
 	WorkerGetProfilers = define[Workers, []Profiler](Op{Realm: Remote, Area: "worker", Name: "get_profilers", Scope: Worker, Access: Read,
 		Doc: "List the profilers that a worker can be looked at with.", Errors: onWorker,
 		Repair: "A stock worker has no profiler that works; the agent samples its process from outside, with py-spy."})
@@ -148,7 +152,7 @@ var (
 	WorkerStarted         = looks[Workers, string]("started", "Tell when a worker was started.", "time")
 	WorkerUptime          = looks[Workers, float64]("uptime", "Tell how long a worker runs.", "seconds")
 	WorkerNow             = looks[Workers, string]("utcnow", "Ask a worker for the time.", "time")
-	WorkerSetMonitoring   = define[WorkerMonitoringIn, any](Op{Realm: Remote, Area: "worker", Name: "set_process_stats_monitoring", Scope: Worker, Access: Write, Forward: "set_process_stats_monitoring",
+	WorkerSetMonitoring   = define[WorkerMonitoringIn, any](Op{Realm: Remote, Area: "worker", Name: "set_process_stats_monitoring", Scope: Worker, Access: Write,
 		Doc: "Have a worker tell the statistics of its process.", Returns: "null", Errors: append(onWorker, cfcerr.DeniedByHost)})
 	WorkerTriggerGC = define[Workers, float64](Op{Realm: Remote, Area: "worker", Name: "trigger_gc", Scope: Worker, Access: Write, Forward: "trigger_gc",
 		Doc: "Have a worker collect its garbage.", Returns: "ms that it took", Errors: append(onWorker, cfcerr.DeniedByHost)})
@@ -156,11 +160,11 @@ var (
 
 // Events of workers' insides.
 var (
-	OnWorkerLog = event(Event{Area: "worker", Name: "on_worker_log", Args: workerArgs, By: ByAgent, Access: Read,
+	OnWorkerLog = event(Event{Area: "worker", Name: "on_worker_log", Args: workerArgs, By: ByAgent, Access: Read, Passing: true,
 		Doc: "A worker has written; details hold lines, as get_worker_log, and lost, how many more there were than could be told. The log has them all."})
 	OnProfileStarted  = event(Event{Area: "worker", Name: "on_profile_started", Args: profileArgs, By: ByAgent, Access: Read, Doc: "A worker is being sampled; details hold profiler and runtime."})
 	OnProfileFinished = event(Event{Area: "worker", Name: "on_profile_finished", Args: profileArgs, By: ByAgent, Access: Read, Doc: "A profile can be had, or has failed; details hold status and error."})
-	OnWorkerStats     = event(Event{Area: "worker", Name: "on_process_stats", Args: []string{"node_id", "worker_id", "stats", "details"}, By: ByAgent, Access: Read,
+	OnWorkerStats     = event(Event{Area: "worker", Name: "on_process_stats", Args: []string{"node_id", "worker_id", "stats", "details"}, By: ByAgent, Access: Read, Passing: true,
 		Doc: "Statistics of a worker's process, as set_process_stats_monitoring has asked for."})
 
 	profileArgs = []string{"node_id", "worker_id", "profile_id", "details"}

@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
@@ -61,6 +63,9 @@ func workerArea(r *rig) {
 		all[i] = n
 	}
 	r.must("worker.set_cpu_affinity", "look1", all)
+	if len(all) > 1 {
+		elsewhere(r, all)
+	}
 
 	dir := t.TempDir()
 	if added := r.mustDict("worker.add_pythonpath", "look1", []any{dir}); !strings.Contains(fmt.Sprint(added["paths_added"]), "resolved:"+dir) {
@@ -69,13 +74,79 @@ func workerArea(r *rig) {
 	if paths := fmt.Sprint(r.must("worker.get_pythonpath", "look1")); !strings.HasPrefix(paths, "["+dir) {
 		t.Errorf("it looks in %s", paths)
 	}
-	r.refused(cfcerr.InvalidArgument, "worker.add_pythonpath", "look1", []any{filepath.Join(dir, "nothing")})
+	if e := r.refused(cfcerr.InvalidArgument, "worker.add_pythonpath", "look1", []any{filepath.Join(dir, "nothing")}); e.Details["argument"] != "paths" {
+		t.Errorf("%v %v", e, e.Details)
+	}
 	v, err := r.callWithin(time.Minute, as(wire.Operator), "worker.add_pythonpath", "look1", []any{dir})
 	r.wantKind(cfcerr.NotAuthorized, v, err, "add_pythonpath by an operator")
 	for _, key := range []string{"worker.get_status", "worker.get_worker_log", "worker.get_pythonpath", "worker.get_profilers", "worker.started"} {
 		r.refused(cfcerr.NoSuchWorker, key, "nobody")
 	}
 	profiled(r)
+	guestArea(r)
+}
+
+// elsewhere pins a worker to a CPU that it could not use when it started.
+func elsewhere(r *rig, all []any) {
+	r.must("node.set_cpu_affinity", all[:1])
+	r.must("node.start_worker", "narrow", "container")
+	defer func() { r.must("worker.shutdown", "narrow") }()
+	r.must("node.set_cpu_affinity", all)
+	last := all[len(all)-1]
+	if got := r.must("worker.set_cpu_affinity", "narrow", []any{last}).([]int64); len(got) != 1 || any(got[0]) != last {
+		r.t.Errorf("pinned to CPU %v it runs on %v", last, got)
+	}
+}
+
+// guestArea holds what can be done with a guest in this area: it is heard, also
+// after its end, and seen; its insides are out of reach.
+func guestArea(r *rig) {
+	t := r.t
+	log := func(args ...any) []catalog.LogLine {
+		return r.must("worker.get_worker_log", append([]any{"heard"}, args...)...).([]catalog.LogLine)
+	}
+	const script = `printf '\033[31mERROR\033[0m in \033]0;title\007red\n'; head -c 9000 /dev/zero | tr '\0' y; echo; echo quiet; read -r _ < "$0"; echo the reason; exit 3`
+	fifo := filepath.Join(t.TempDir(), "go")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.must("node.start_worker", "heard", "guest", map[string]any{"executable": "sh", "arguments": []any{"-c", script, fifo}})
+	r.wait("it has written", func() bool { l := log(); return len(l) > 0 && l[len(l)-1].Text == "quiet" })
+	first := log(1000, 1)[0]
+	if first.Text != "ERROR in red" || first.Level == nil || *first.Level != "error" || first.Seq != 1 {
+		t.Errorf("its first line is %+v", first)
+	}
+	for _, l := range log(1000) {
+		if !utf8.ValidString(l.Text) || len(l.Text) > 4096 || strings.ContainsAny(l.Text, "\x1b\a") {
+			t.Errorf("line %d of %d bytes is not fit to be shown: %.40q", l.Seq, len(l.Text), l.Text)
+		}
+	}
+	if d := r.mustDict("worker.get_status", "heard"); d["type"] != "guest" || d["answering"] != nil {
+		t.Errorf("its status is %v", d)
+	}
+	for _, c := range [][]any{{"worker.get_pythonpath"}, {"worker.add_pythonpath", []any{"/"}}, {"worker.get_cpu_affinity"}, {"worker.set_cpu_affinity", []any{0}},
+		{"worker.get_profilers"}, {"worker.start_profiler"}, {"worker.get_process_stats"}, {"worker.trigger_gc"}} {
+		e := r.refused(cfcerr.InvalidArgument, c[0].(string), append([]any{"heard"}, c[1:]...)...)
+		if e.Details["type"] != "guest" || e.Details["argument"] != "worker_id" {
+			t.Errorf("%s of a guest: %v %v", c[0], e, e.Details)
+		}
+	}
+	next := log()[len(log())-1].Seq + 1
+	if err := os.WriteFile(fifo, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := log(10, next, 10_000); len(got) != 1 || got[0].Text != "the reason" {
+		t.Errorf("who follows it reads %v", got)
+	}
+	r.wait("it is gone", func() bool {
+		_, err := r.call("node.get_worker", "heard")
+		return cfcerr.KindOf(err) == cfcerr.NoSuchWorker
+	})
+	if l := log(1); len(l) != 1 || l[0].Text != "the reason" {
+		t.Errorf("after its end its last words are %v", l)
+	}
+	r.must("node.start_worker", "heard", "guest", map[string]any{"executable": "sleep", "arguments": []any{"600"}})
+	r.must("worker.shutdown", "heard")
 }
 
 // profiled samples a real worker with the real py-spy.

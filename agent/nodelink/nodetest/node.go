@@ -251,6 +251,12 @@ func (n *Node) Publish(topic string, args ...any) {
 	}
 }
 
+// Replace has a procedure, one that the node has already, carried out otherwise.
+func (n *Node) Replace(procedure string, f func(context.Context, *wamp.Invocation) client.InvokeResult) {
+	_ = n.Client().Unregister(n.prefix + procedure) // if it was
+	n.register(procedure, f)
+}
+
 // Answer has the node answer a procedure, one that it registers now if need be,
 // with a value or, where there is a text, with the failure that a Python
 // exception makes.
@@ -261,8 +267,7 @@ func (n *Node) Answer(procedure string, v any, text string) {
 		}
 		return value(v)
 	}
-	_ = n.Client().Unregister(n.prefix + procedure) // if it was
-	n.register(procedure, answer)
+	n.Replace(procedure, answer)
 }
 
 type silent struct{}
