@@ -106,7 +106,7 @@ func checkSize(rows, cols int64) error {
 // before, the command is killed.
 func (x *Exec) Feed(ctx context.Context, p *observe.Pipe) observe.End {
 	defer x.conn.Close()
-	defer atEnd(ctx, func() { x.conn.SetReadDeadline(past) })()
+	defer atEnd(ctx, func() { _ = x.conn.SetReadDeadline(past) })() // a closed one has ended
 	err := x.copy(ctx, p)
 	if ctx.Err() != nil {
 		return observe.End{Details: x.kill(context.WithoutCancel(ctx))}
@@ -251,7 +251,7 @@ func (x *Exec) Write(ctx context.Context, b []byte, at *int64, eof bool) (writte
 	if err := x.conn.SetWriteDeadline(time.Time{}); err != nil {
 		return x.written, x.gone(err)
 	}
-	defer atEnd(ctx, func() { x.conn.SetWriteDeadline(past) })()
+	defer atEnd(ctx, func() { _ = x.conn.SetWriteDeadline(past) })() // a closed one has ended
 	n, err := x.conn.Write(b)
 	x.written += int64(n)
 	switch {

@@ -39,7 +39,7 @@ func hijack(ctx context.Context, api *client.Client, path string, body any) (con
 	}()
 	quiet := atEnd(ctx, func() { conn.SetDeadline(past) })
 	defer quiet()
-	req, err := http.NewRequest(http.MethodPost, "http://docker/v"+api.ClientVersion()+path, bytes.NewReader(content))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/v"+api.ClientVersion()+path, bytes.NewReader(content))
 	if err != nil {
 		return nil, nil, err
 	}

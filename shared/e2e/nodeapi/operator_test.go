@@ -90,16 +90,6 @@ func operate(t *testing.T, name string) operator {
 // at puts the node before the row's own arguments.
 func at(args []any) []any { return append([]any{node}, args...) }
 
-// row finds an operation by its key, under which its area names it.
-func (o operator) row(key string) *catalog.Op {
-	o.Helper()
-	op, ok := catalog.NewIndex().ByKey(key)
-	if !ok {
-		o.Fatalf("there is no operation %s", key)
-	}
-	return op
-}
-
 // try calls; the node comes before the arguments.
 func (o operator) try(key string, args ...any) (any, error) {
 	o.Helper()
