@@ -32,10 +32,10 @@ func (x transports) get(ctx context.Context, s *site, id string) (catalog.Dict, 
 func (x transports) start(ctx context.Context, s *site, id string, config map[string]any) error {
 	said := s.n.overhear(s.id, "Cannot listen on transport endpoint")
 	_, err := s.call(ctx, "start_"+x.worker+"_transport", id, wamp.Dict(config))
-	if cfcerr.KindOf(err) == cfcerr.CannotListen {
+	if cfcerr.KindOf(err) == cfcerr.CannotListen && strings.Contains(err.Error(), "{log_failure}") {
 		return cannotListen(said.wait(ctx))
 	}
-	said.end()
+	said.end() // a proxy says it in its answer
 	if err != nil {
 		return badConfig(err, "transport")
 	}

@@ -180,8 +180,8 @@ func TestAProxyTransportThatFailsHalf(t *testing.T) {
 	if got := r.node.Served("p", "half"); !slices.Equal(got, []string{"ok"}) {
 		t.Errorf("paths are %v", got)
 	}
-	v, err := r.within(time.Second, wire.Operator, "proxy.get_proxy_connection", "p", "c1")
-	if err != nil {
-		t.Fatal(v, err)
+	e = r.refused(cfcerr.CannotListen, "proxy.start_proxy_transport", "p", "busy", listening(3, nil))
+	if !strings.Contains(e.Error(), "Address already in use") {
+		t.Errorf("a port in use: %v", e)
 	}
 }

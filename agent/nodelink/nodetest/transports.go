@@ -84,6 +84,9 @@ func (n *Node) startTransport(w *Worker, i *wamp.Invocation) client.InvokeResult
 	}
 	for _, t := range w.transports {
 		if other, _ := wamp.AsDict(t.config["endpoint"]); other["port"] != nil && other["port"] == endpoint["port"] {
+			if w.Type == "proxy" {
+				return fault("crossbar.error.cannot_listen", "Cannot listen on transport endpoint: Couldn't listen on 127.0.0.1:1: [Errno 98] Address already in use.")
+			}
 			// The log comes by another way, and later.
 			go n.Log(w.ID, "Cannot listen on transport endpoint: [Failure instance: Traceback: <class 'twisted.internet.error.CannotListenError'>: Couldn't listen on 127.0.0.1:1: [Errno 98] Address already in use.\n/usr/lib/x.py:1:f\n]")
 			return fault("crossbar.error.cannot_listen", "Cannot listen on transport endpoint: {log_failure}")
