@@ -207,6 +207,7 @@ func TestProfiles(t *testing.T) {
 	s := &sampler{end: make(chan error)}
 	controller, pid := family(t)
 	r := newRigOf(t, controller, func(c *ops.Config) { c.Sampler = s })
+	r.until("the node's process is known", func() bool { return slices.Contains(r.told(), "on_node_attached") })
 	r.node.BootAs("w", "router", pid)
 	r.node.Answer("worker.w.get_pythonpath", wamp.List{}, "")
 	r.node.Boot("g", "guest")

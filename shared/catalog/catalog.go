@@ -107,10 +107,12 @@ type Op struct {
 	// result all the same, and with what side effect. Impossible is why a stock
 	// node cannot do it at all. Both are empty where all is well.
 	Repair, Impossible string
-	Emits              []string      // names of the events that a successful call causes
-	Errors             []cfcerr.Kind // beyond those that every call may return
-	Secrets            []string      // paths in the result that only an owner sees
-	Timeout            time.Duration // zero for DefaultTimeout
+	// Unshown is why no run against a node can show a result of it.
+	Unshown string
+	Emits   []string      // names of the events that a successful call causes
+	Errors  []cfcerr.Kind // beyond those that every call may return
+	Secrets []string      // paths in the result that only an owner sees
+	Timeout time.Duration // zero for DefaultTimeout
 	// OnStream rows are the steps through a stream: they come many a second, so
 	// that none waits for another's and they are not logged each.
 	OnStream bool

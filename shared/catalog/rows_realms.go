@@ -51,7 +51,8 @@ var (
 	RealmGetLinks = define[OnRealm, []string](Op{Realm: Remote, Area: "router", Name: "get_router_realm_links", Scope: Worker, Access: Read,
 		Doc: "List the links of a realm to realms of other routers.", Returns: "link ids, sorted", Errors: lookErrors})
 	RealmGetLink = define[OnLink, Dict](Op{Realm: Remote, Area: "router", Name: "get_router_realm_link", Scope: Worker, Access: Read,
-		Doc: "Show a link of a realm.", Returns: "id, config, started, connected", Errors: lookErrors, Secrets: []string{"config.transport.**.auth"}})
+		Doc: "Show a link of a realm.", Returns: "id, config, started, connected", Errors: lookErrors, Secrets: []string{"config.transport.**.auth"},
+		Unshown: "a link has to be in the node's own configuration, and its other end has to take it in."})
 	RealmStartLink = define[StartLinkIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_realm_link", Scope: Worker, Access: Write,
 		Doc: "Start a link of a realm to a realm of another router. The node's own configuration can.", Returns: "nothing: this is refused", Impossible: NoLinks + ".",
 		Errors: append(slices.Clone(lookErrors), cfcerr.NotSupported)})

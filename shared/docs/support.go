@@ -97,6 +97,8 @@ func shown(o *catalog.Op, s *proof.Shown) string {
 	switch {
 	case o.Impossible != "":
 		return "-"
+	case (s == nil || !s.Good) && o.Unshown != "":
+		return "no: " + o.Unshown
 	case s == nil || !s.Good:
 		return "no"
 	}

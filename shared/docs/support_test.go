@@ -40,6 +40,9 @@ func TestSupportSaysHow(t *testing.T) {
 			t.Errorf("%+v: %q", s, got)
 		}
 	}
+	if got := shown(&catalog.Op{Unshown: "it is far away."}, nil); got != "no: it is far away." {
+		t.Errorf("one that cannot be shown: %q", got)
+	}
 	if got := shown(&repair, &proof.Shown{Bad: []string{"cfc.error.invalid_argument"}}); got != "no" {
 		t.Errorf("refusals alone: %q", got)
 	}

@@ -279,6 +279,18 @@ func TestRealmStopsUnderItsClients(t *testing.T) {
 	p, at := invite(t), tcp(t)
 	o.object("router", "router_transport", "realms").start("ws", map[string]any{"type": "websocket", "endpoint": at.config, "auth": p.auth})
 	realms := o.object("router", "router_realm", "realms")
+	if d := o.dict("id config", "router.get_router_realm_by_name", "realms", appRealm); d["id"] != "app" {
+		t.Errorf("the realm by its name: %v", d)
+	}
+	o.dict("app", "router.get_router_realm_stats", "realms")
+	o.list(nil, "router.get_router_realm_links", "realms", "app")
+	one := app(t, "autobahn/cbor", p.everybody("ws"+at.rest, "")["carl"])
+	if killed, _ := o.call("router.kill_by_authid", "realms", "app", one.Identity().AuthID).([]any); len(killed) != 1 {
+		t.Errorf("of one session were ended %v", killed)
+	}
+	if _, err := one.Left(within(t, 10*time.Second)); err != nil {
+		t.Errorf("a session that was ended by its authid: %v", err)
+	}
 	for range 2 {
 		l := p.everybody("ws"+at.rest, "")["carl"]
 		clients := []driver.Client{app(t, "autobahn/cbor", l), app(t, "autobahn-js/cbor", l), app(t, "nexus/cbor", l)}

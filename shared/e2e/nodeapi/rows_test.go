@@ -108,6 +108,10 @@ func goodValue(area string, a catalog.Arg) any {
 		return "user"
 	case "status":
 		return "online"
+	case "paths":
+		return []any{"/"}
+	case "cpus":
+		return []any{0}
 	}
 	t := a.Type
 	if t.Kind() == reflect.Pointer {

@@ -89,7 +89,7 @@ func (r Record) Missing() []string {
 		if s == nil {
 			s = &Shown{}
 		}
-		if !s.Good {
+		if !s.Good && o.Unshown == "" {
 			missing = append(missing, o.Key()+" with good arguments")
 		}
 		for _, k := range Due(o) {
