@@ -35,7 +35,7 @@ func notRunning(doing, name, state string) error {
 func (e *Engine) Stop(ctx context.Context, name string, grace int) (catalog.DockerChanged, error) {
 	return e.change(ctx, "stop", name, func(ctx context.Context, api *client.Client, c container.InspectResponse) error {
 		if !c.State.Running {
-			return notRunning("stop", name, string(c.State.Status))
+			return notRunning("stop", name, c.State.Status)
 		}
 		return api.ContainerStop(ctx, c.ID, container.StopOptions{Timeout: &grace})
 	})
@@ -55,7 +55,7 @@ func (e *Engine) Restart(ctx context.Context, name string, grace int) (catalog.D
 func (e *Engine) Pause(ctx context.Context, name string) (catalog.DockerChanged, error) {
 	return e.change(ctx, "pause", name, func(ctx context.Context, api *client.Client, c container.InspectResponse) error {
 		if !c.State.Running || c.State.Paused {
-			return notRunning("pause", name, string(c.State.Status))
+			return notRunning("pause", name, c.State.Status)
 		}
 		return api.ContainerPause(ctx, c.ID)
 	})
@@ -65,7 +65,7 @@ func (e *Engine) Pause(ctx context.Context, name string) (catalog.DockerChanged,
 func (e *Engine) Unpause(ctx context.Context, name string) (catalog.DockerChanged, error) {
 	return e.change(ctx, "unpause", name, func(ctx context.Context, api *client.Client, c container.InspectResponse) error {
 		if !c.State.Paused {
-			return cfcerr.New(cfcerr.NotRunning, "cannot unpause container %s: it is %s, not paused", name, c.State.Status).With("container_id", name).With("state", string(c.State.Status))
+			return cfcerr.New(cfcerr.NotRunning, "cannot unpause container %s: it is %s, not paused", name, c.State.Status).With("container_id", name).With("state", c.State.Status)
 		}
 		return api.ContainerUnpause(ctx, c.ID)
 	})
@@ -80,7 +80,7 @@ func (e *Engine) Destroy(ctx context.Context, by, name string, force, volumes bo
 		}
 		if c.State.Running && !force {
 			return out, cfcerr.New(cfcerr.NotEmpty, "cannot destroy container %s: it is %s; stop it first, or use force", name, c.State.Status).
-				With("container_id", name).With("state", string(c.State.Status))
+				With("container_id", name).With("state", c.State.Status)
 		}
 		err = api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: force, RemoveVolumes: volumes})
 		return catalog.DockerDestroyed{ID: c.ID, Name: describe(c, nil).Name, By: by}, err

@@ -79,7 +79,7 @@ func digestIn(digests []string, repository string) *string {
 
 func describe(c container.InspectResponse, digest *string) catalog.DockerContainer {
 	out := catalog.DockerContainer{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Config.Image, ImageID: c.Image, ImageDigest: digest,
-		State: string(c.State.Status), PID: c.State.Pid, ExitCode: c.State.ExitCode, Error: c.State.Error, Created: instant(c.Created),
+		State: c.State.Status, PID: c.State.Pid, ExitCode: c.State.ExitCode, Error: c.State.Error, Created: instant(c.Created),
 		Started: instant(c.State.StartedAt), Finished: instant(c.State.FinishedAt), Restarts: c.RestartCount,
 		Entrypoint: nonNil([]string(c.Config.Entrypoint)), Command: nonNil([]string(c.Config.Cmd)), Env: pairs(c.Config.Env), User: c.Config.User,
 		WorkingDir: c.Config.WorkingDir, Hostname: c.Config.Hostname, Network: string(c.HostConfig.NetworkMode), Networks: map[string]string{},
@@ -90,7 +90,7 @@ func describe(c container.InspectResponse, digest *string) catalog.DockerContain
 		out.Limits.PIDs = max(0, *c.HostConfig.PidsLimit)
 	}
 	if c.State.Health != nil {
-		health := string(c.State.Health.Status)
+		health := c.State.Health.Status
 		out.Health = &health
 	}
 	if c.NetworkSettings != nil {

@@ -182,7 +182,7 @@ func (w *watcher) list(ctx context.Context, api *client.Client) (map[string]stat
 		if len(c.Names) > 0 {
 			about["name"] = strings.TrimPrefix(c.Names[0], "/")
 		}
-		there[c.ID] = state{running: alive[string(c.State)], about: about}
+		there[c.ID] = state{running: alive[c.State], about: about}
 	}
 	return there, nil
 }

@@ -39,7 +39,7 @@ func (e *Engine) Start(ctx context.Context, o Order) (catalog.DockerStarted, err
 			return out, err
 		case c.State.Running:
 			return out, cfcerr.New(cfcerr.AlreadyRunning, "cannot start container %s: it is %s", o.Name, c.State.Status).
-				With("container_id", o.Name).With("state", string(c.State.Status))
+				With("container_id", o.Name).With("state", c.State.Status)
 		}
 		return e.startThis(ctx, api, c, false, nil)
 	})

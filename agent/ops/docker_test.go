@@ -38,7 +38,7 @@ func TestLanesOfTheHost(t *testing.T) {
 			t.Errorf("%s waits for a container", other)
 		}
 	}
-	if lane(start, wamp.List{nil}, nil) == lane(start, wamp.List{nil}, nil) {
+	if first, second := lane(start, wamp.List{nil}, nil), lane(start, wamp.List{nil}, nil); first == second {
 		t.Error("containers without a name wait for each other")
 	}
 }
