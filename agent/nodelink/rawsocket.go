@@ -63,7 +63,7 @@ func accept(conn net.Conn, stall time.Duration) (*socket, error) {
 	case 2:
 		s.codec = &serialize.MessagePackSerializer{}
 	case 3:
-		s.codec = &serialize.CBORSerializer{}
+		s.codec = newNodeCBOR()
 	default:
 		return refuse(1, "serializer is neither CBOR nor MessagePack")
 	}
