@@ -121,10 +121,26 @@ func meta[In any](name string, access Access, doc, returns string, errors ...cfc
 	op := Op{Realm: Remote, Area: "router", Name: metaName + name, Aliases: []string{metaPrefix + name}, Scope: Worker, Access: access,
 		Keys: []string{"realm." + metaName + name, "realm." + metaPrefix + name},
 		Doc:  doc, Returns: returns, Errors: append([]cfcerr.Kind{cfcerr.NoSuchWorker, cfcerr.NoSuchObject, cfcerr.NotSupported}, errors...)}
+	op.Repair = metaRepairs[name]
 	if name == "session.get" {
 		op.Secrets = sessionSecrets("")
 	}
 	return define[In, any](op)
+}
+
+const oneEnding = "The node stops at a session that has been told to go and has not gone yet: the agent goes on with each by itself, and counts it as ended."
+
+// metaRepairs are what a stock node does wrongly in the meta API, and what the
+// agent makes of it.
+var metaRepairs = map[string]string{
+	"session.get":                    "A realm with a store in memory fails at a session that is not there: the agent says that there is none.",
+	"session.kill":                   "The node fails at a session that has been told to go and has not gone yet: the agent says that it is done.",
+	"session.kill_by_authid":         oneEnding,
+	"session.kill_by_authrole":       oneEnding,
+	"registration.remove_callee":     "The node fails after it has removed the callee: the agent sees that it has, and tells the events. The callee is not told.",
+	"subscription.list_subscribers":  "Where events of the topic are kept, the node fails at their store: the agent asks each session for its subscriptions.",
+	"subscription.count_subscribers": "Where events of the topic are kept, the node counts their store too: the agent counts the sessions.",
+	"subscription.get_events":        "The node gives an event once for each of its receivers: the agent gives each once.",
 }
 
 const sorted = "{exact: ids, prefix: ids, wildcard: ids}"

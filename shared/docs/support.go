@@ -90,6 +90,9 @@ func how(o *catalog.Op) string {
 	case o.Forward != "":
 		return "The node's own answer, passed on."
 	}
+	if _, meta := o.MetaProcedure(); meta {
+		return "The realm's own answer, passed on."
+	}
 	return "By the agent."
 }
 

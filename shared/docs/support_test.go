@@ -27,6 +27,7 @@ func TestSupportSaysHow(t *testing.T) {
 		state, how string
 	}{
 		{catalog.Op{Forward: "get"}, works, "passed on"},
+		{*catalog.MetaSessionList.Op, works, "realm's own answer"},
 		{catalog.Op{}, works, "By the agent."},
 		{repair, repaired, repair.Repair},
 		{catalog.Op{Impossible: "There is none."}, impossible, "There is none."},
