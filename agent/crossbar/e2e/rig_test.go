@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -317,6 +318,9 @@ type event struct {
 }
 
 func (r *recorder) publish(e *catalog.Event, args ...any) {
+	if beside(e) {
+		return
+	}
 	ev := event{name: e.Name, details: args[len(args)-1].(map[string]any)}
 	for _, id := range args[1 : len(args)-1] {
 		if id, ok := id.(string); ok { // else what a router has told
@@ -331,25 +335,28 @@ func (r *recorder) publish(e *catalog.Event, args ...any) {
 	}
 }
 
-// of are the events of an object: "on_worker_started", in order. What tells of
-// a worker's start again, by its type, and of its log is left out.
+// of are the events of an object: "on_worker_started", in order, without those
+// of its meta API.
 func (r *recorder) of(ids ...string) []string {
 	var names []string
 	for _, e := range r.details(ids...) {
-		if e.name != catalog.OnWorkerLog.Name && !again(e.name) {
+		if !strings.HasPrefix(e.name, "meta.") {
 			names = append(names, e.name)
 		}
 	}
 	return names
 }
 
-func again(name string) bool {
+// beside reports whether an event comes whenever it likes, or says again what
+// another one says: by a worker's type, or of the node.
+func beside(e *catalog.Event) bool {
 	for _, pair := range catalog.WorkerStarts {
-		if name == pair[0].Name || name == pair[1].Name {
+		if e == pair[0] || e == pair[1] {
 			return true
 		}
 	}
-	return false
+	l := catalog.NodeLife
+	return slices.Contains([]*catalog.Event{catalog.OnWorkerLog, catalog.OnNodeHeartbeat, l.Starting, l.Started, l.Stopping, l.Stopped}, e)
 }
 
 func (r *recorder) details(ids ...string) []event {
