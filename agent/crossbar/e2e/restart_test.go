@@ -318,27 +318,6 @@ func TestIDsResolveAfterRestarts(t *testing.T) {
 	r.restart(func() { kill(t, node, syscall.SIGKILL) })
 	r.ownIsWhole("after a death that nobody saw")
 	resolves("after a death that nobody saw", "role001")
-
-	// So does a worker, whose place another takes.
-	worker := r.pid("own")
-	r.restart(func() { kill(t, worker, syscall.SIGKILL) })
-	r.wait("its end is noticed", func() bool {
-		_, err := r.call("node.get_worker", "own")
-		return cfcerr.KindOf(err) == cfcerr.NoSuchWorker
-	})
-	// The node may list the dead one for a moment more, to who asks again.
-	r.wait("its place is free", func() bool {
-		_, err := r.call("node.start_worker", "own", "router")
-		if err != nil && cfcerr.KindOf(err) != cfcerr.AlreadyRunning {
-			t.Fatalf("another worker: %v", err)
-		}
-		return err == nil
-	})
-	if got := r.must("router.get_router_realms", "own"); !reflect.DeepEqual(got, []string{}) {
-		t.Errorf("a new worker has realms %v", got)
-	}
-	r.must("router.start_router_realm", "own", "realm1", again)
-	resolves("in a new worker", roleIDs()...)
 }
 
 // TestTheAgentEndsInTheMiddle ends the agent while the node owes it an answer,
