@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -10,8 +9,6 @@ import (
 	"fabric.center/cfc/agent/policy"
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/mount"
-	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 )
 
@@ -118,103 +115,6 @@ func judgeEnv(d policy.Docker, env []string) error {
 		}
 	}
 	return nil
-}
-
-// judgeMounts judges what a container that is there has mounted, by whichever
-// way it came: asked for, from another container, by its image.
-func (e *Engine) judgeMounts(ctx context.Context, api *client.Client, d policy.Docker, c container.InspectResponse) error {
-	for _, m := range c.Mounts {
-		switch m.Type {
-		case mount.TypeTmpfs:
-		case mount.TypeBind:
-			if err := e.judgeBind(ctx, api, d, c.ID, m.Source, m.Propagation); err != nil {
-				return err
-			}
-		case mount.TypeVolume:
-			if err := e.judgeVolume(ctx, api, d, c.ID, m); err != nil {
-				return err
-			}
-		default:
-			return policy.Refused("binds", "does not allow mounts of type %s", m.Type)
-		}
-	}
-	if driver := c.HostConfig.VolumeDriver; driver != "" && driver != "local" && !slices.Contains(d.VolumeDrivers, driver) {
-		return policy.Refused("volume_drivers", "does not allow the volume driver %s", driver)
-	}
-	return nil
-}
-
-func (e *Engine) judgeBind(ctx context.Context, api *client.Client, d policy.Docker, id, source string, spread mount.Propagation) error {
-	if e.cfg.Host != "" {
-		return policy.Refused("binds", "allows no mounts where the engine is reached by TCP: its paths cannot be seen")
-	}
-	if strings.HasSuffix(string(spread), "shared") {
-		return policy.Refused("binds", "does not allow to mount %s %s: what is mounted there would reach the host", source, spread)
-	}
-	below, err := d.Bind(source)
-	if err != nil || !below {
-		return err
-	}
-	list, err := api.ContainerList(ctx, container.ListOptions{All: true})
-	if err != nil {
-		return err
-	}
-	for _, other := range list {
-		for _, m := range other.Mounts {
-			if m.Type == mount.TypeBind && m.RW && other.ID != id && m.Source != source && policy.Within(source, m.Source) {
-				return policy.Refused("binds", "does not allow to mount %s while another container can write %s above it", source, m.Source)
-			}
-		}
-	}
-	return nil
-}
-
-// judgeVolume looks behind the name of a volume: its driver may mount anything.
-func (e *Engine) judgeVolume(ctx context.Context, api *client.Client, d policy.Docker, id string, m container.MountPoint) error {
-	if m.Driver != "" && m.Driver != "local" && !slices.Contains(d.VolumeDrivers, m.Driver) {
-		return policy.Refused("volume_drivers", "does not allow the volume driver %s", m.Driver)
-	}
-	v, err := api.VolumeInspect(ctx, m.Name)
-	if cerrdefs.IsNotFound(err) { // the engine will make a plain one
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return e.judgeVolumeOptions(ctx, api, d, id, v)
-}
-
-func (e *Engine) judgeVolumeOptions(ctx context.Context, api *client.Client, d policy.Docker, id string, v volume.Volume) error {
-	switch {
-	case v.Driver != "local" && v.Driver != "":
-		if !slices.Contains(d.VolumeDrivers, v.Driver) {
-			return policy.Refused("volume_drivers", "does not allow the volume driver %s", v.Driver)
-		}
-		return nil
-	case len(v.Options) == 0 || onlySize(v.Options):
-		return nil
-	}
-	options := strings.Split(v.Options["o"], ",")
-	kind := v.Options["type"]
-	if kind == "tmpfs" && !slices.Contains(options, "bind") && !slices.Contains(options, "rbind") {
-		return nil
-	}
-	if slices.Contains(options, "bind") || slices.Contains(options, "rbind") {
-		for _, o := range options { // another mount option could undo what is judged
-			if !slices.Contains([]string{"bind", "rbind", "ro", "rw", ""}, o) {
-				return policy.Refused("binds", "does not allow the mount option %s", o)
-			}
-		}
-		return e.judgeBind(ctx, api, d, id, v.Options["device"], "")
-	}
-	if !slices.Contains(d.VolumeDrivers, kind) || kind == "" {
-		return policy.Refused("volume_drivers", "does not allow volumes of kind %q", kind)
-	}
-	return nil
-}
-
-func onlySize(options map[string]string) bool {
-	return slices.Equal(slices.Collect(maps.Keys(options)), []string{"size"})
 }
 
 // judgeThere judges a container that is there by the engine's own word on it,

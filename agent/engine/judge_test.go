@@ -120,14 +120,31 @@ func TestVolumesAreLookedBehind(t *testing.T) {
 		"share allowed":          {v: volume.Volume{Options: map[string]string{"type": "nfs", "device": ":/x"}}, rules: policy.Docker{VolumeDrivers: []string{"nfs"}}},
 		"driver":                 {v: volume.Volume{Driver: "vieux/sshfs"}, want: "docker.volume_drivers"},
 	} {
-		if got := ruleOf(e.judgeVolumeOptions(t.Context(), nil, c.rules, "", c.v)); got != c.want {
+		if got := ruleOf(e.judgeVolumeOptions(c.rules, c.v)); got != c.want {
 			t.Errorf("%s: refused by %q, expected %q", what, got, c.want)
 		}
 	}
-	if got := ruleOf(far.judgeBind(t.Context(), nil, policy.Docker{Binds: []string{"/"}}, "", "/", "")); got != "docker.binds" {
+	if got := ruleOf(far.judgeBind(policy.Docker{Binds: []string{"/"}}, "/", "")); got != "docker.binds" {
 		t.Errorf("a folder of another host: %q", got)
 	}
-	if got := ruleOf(e.judgeBind(t.Context(), nil, policy.Docker{Binds: []string{"/"}}, "", "/", "rshared")); got != "docker.binds" {
+	if got := ruleOf(e.judgeBind(policy.Docker{Binds: []string{"/"}}, "/", "rshared")); got != "docker.binds" {
 		t.Errorf("mounts that reach the host: %q", got)
+	}
+}
+
+func TestFoldersThatLieInEachOther(t *testing.T) {
+	for _, c := range []struct {
+		a, b folder
+		want string
+	}{
+		{folder{"/a", true}, folder{"/a/b", false}, "docker.binds"},
+		{folder{"/a", true}, folder{"/a", true}, ""},
+		{folder{"/a", false}, folder{"/a/b", true}, ""},
+		{folder{"/a", true}, folder{"/ab", true}, ""},
+		{folder{"/", true}, folder{"/a", false}, "docker.binds"},
+	} {
+		if got, other := ruleOf(apart([]folder{c.a}, c.b)), ruleOf(apart([]folder{c.b}, c.a)); got != c.want || other != c.want {
+			t.Errorf("%v and %v: refused by %q and %q, expected %q", c.a, c.b, got, other, c.want)
+		}
 	}
 }

@@ -178,7 +178,7 @@ func (o *options) tmpfs() map[string]string {
 
 func plainTarget(p string) bool { return path.IsAbs(p) && path.Clean(p) == p && p != "/" }
 
-var volumeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+var volumeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
 // volumes are "source:target[:ro]", or dicts with source, target, read_only and,
 // for a volume with a name, driver and options. A source with a slash in front is

@@ -155,19 +155,7 @@ func (e *Engine) judgeSpec(ctx context.Context, api *client.Client, d policy.Doc
 	if err := judge(d, &s.HostConfig, s.Config.Env, ownRuntime); err != nil {
 		return err
 	}
-	for _, m := range s.HostConfig.Mounts {
-		var err error
-		switch {
-		case m.Type == "bind":
-			err = e.judgeBind(ctx, api, d, "", m.Source, "")
-		case m.VolumeOptions != nil:
-			err = e.judgeVolumeOptions(ctx, api, d, "", volumeOf(m))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.judgeAsked(ctx, api, d, s.HostConfig.Mounts)
 }
 
 // labelled are the labels that tell who had the container made.

@@ -149,21 +149,19 @@ func (d Docker) Image(what string, names ...string) error {
 	return Refused(rule, "does not allow the image %s", what)
 }
 
-// Bind refuses a path of the host that containers may not mount. Below reports
-// that it is not a listed folder itself but lies in one, where a container that
-// has mounted a folder above could put something else in its place.
-func (d Docker) Bind(source string) (below bool, err error) {
+// Bind refuses a path of the host that containers may not mount.
+func (d Docker) Bind(source string) error {
 	if !path.IsAbs(source) || path.Clean(source) != source {
-		return false, Refused("binds", "does not allow to mount %q: it is no plain path", source)
+		return Refused("binds", "does not allow to mount %q: it is no plain path", source)
 	}
 	listed := slices.ContainsFunc(d.Binds, func(dir string) bool { return Within(source, dir) })
 	if !listed {
-		return false, Refused("binds", "does not allow to mount %s", source)
+		return Refused("binds", "does not allow to mount %s", source)
 	}
 	if err := steady(source); err != nil {
-		return false, Refused("binds", "does not allow to mount %s: %w", source, err)
+		return Refused("binds", "does not allow to mount %s: %w", source, err)
 	}
-	return !slices.Contains(d.Binds, source), nil
+	return nil
 }
 
 // Within reports whether the path is dir or lies in it.
@@ -183,14 +181,24 @@ func steady(source string) error {
 			return fmt.Errorf("%s is a link", at)
 		}
 		// What stands at the end may be anybody's: only who can write above
-		// could put something else there.
-		if at != source {
-			if err := owned(at, i, os.Getuid()); err != nil {
-				return err
-			}
+		// could put something else there, and in a folder for all its owner.
+		switch {
+		case at != source:
+			err = owned(at, i, os.Getuid())
+		case sticky(path.Dir(at)):
+			err = belongs(at, i, os.Getuid())
+		}
+		if err != nil {
+			return err
 		}
 		if at == "/" {
 			return nil
 		}
 	}
+}
+
+// sticky reports whether everybody may write a folder, and replace what is his.
+func sticky(dir string) bool {
+	i, err := os.Lstat(dir)
+	return err == nil && i.Mode()&os.ModeSticky != 0 && i.Mode().Perm()&0o022 != 0
 }

@@ -91,21 +91,43 @@ func TestFoldersThatMayBeMounted(t *testing.T) {
 		"listed/./deep": "no plain path", "listed/link": "is a link", "listed/inside": "is a link", "link": "is a link", "link/deep": "is a link",
 		"listed/none": "no such file", "listed/open/inner": "others can write",
 	} {
-		below, err := d.Bind(home + "/" + source)
+		err := d.Bind(home + "/" + source)
 		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || ruleOf(err) != "docker.binds") {
 			t.Errorf("%s: %v, expected %q", source, err, want)
 		}
-		if err == nil && below != (source != "listed") {
-			t.Errorf("%s: below is %v", source, below)
-		}
 	}
 	for _, source := range []string{"", "relative", "name", "../x"} {
-		if _, err := d.Bind(source); ruleOf(err) != "docker.binds" {
+		if err := d.Bind(source); ruleOf(err) != "docker.binds" {
 			t.Errorf("%q: %v", source, err)
 		}
 	}
-	if _, err := (Docker{}).Bind(home); ruleOf(err) != "docker.binds" {
+	if err := (Docker{}).Bind(home); ruleOf(err) != "docker.binds" {
 		t.Errorf("nothing listed: %v", err)
+	}
+}
+
+// TestWhoOwnsWhatStandsInAFolderForAll can put a link in its place.
+func TestWhoOwnsWhatStandsInAFolderForAll(t *testing.T) {
+	home := t.TempDir()
+	for _, dir := range []string{filepath.Dir(home), home} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shared, source := filepath.Join(home, "shared"), filepath.Join(home, "shared", "his")
+	if err := os.MkdirAll(source, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(source, 4711, 4711); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode]string{0o755: "", 0o777 | os.ModeSticky: "docker.binds"} {
+		if err := os.Chmod(shared, mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := ruleOf((Docker{Binds: []string{home}}).Bind(source)); got != want {
+			t.Errorf("in a folder with mode %s: refused by %q, expected %q", mode, got, want)
+		}
 	}
 }
 

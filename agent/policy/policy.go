@@ -210,13 +210,21 @@ func (p *Policy) ownedWell() error {
 
 // owned refuses what others than root and this user can write.
 func owned(place string, i fs.FileInfo, uid int) error {
-	sys, ok := i.Sys().(*syscall.Stat_t)
-	if ok && sys.Uid != 0 && int(sys.Uid) != uid {
-		return fmt.Errorf("cannot trust %s: it belongs to user %d; expected root or user %d", place, sys.Uid, uid)
+	if err := belongs(place, i, uid); err != nil {
+		return err
 	}
 	sticky := i.IsDir() && i.Mode()&fs.ModeSticky != 0
 	if i.Mode().Perm()&0o022 != 0 && !sticky {
 		return fmt.Errorf("cannot trust %s: mode is %#o, others can write it; expected 0644 or less", place, i.Mode().Perm())
+	}
+	return nil
+}
+
+// belongs refuses a file of others than root and this user.
+func belongs(place string, i fs.FileInfo, uid int) error {
+	sys, ok := i.Sys().(*syscall.Stat_t)
+	if ok && sys.Uid != 0 && int(sys.Uid) != uid {
+		return fmt.Errorf("cannot trust %s: it belongs to user %d; expected root or user %d", place, sys.Uid, uid)
 	}
 	return nil
 }

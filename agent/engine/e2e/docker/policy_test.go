@@ -208,18 +208,3 @@ func TestATagThatMoves(t *testing.T) {
 		t.Errorf("exec: %v", err)
 	}
 }
-
-// TestAFolderBelowOneThatAContainerWrites could be replaced between the judgement
-// and the mount.
-func TestAFolderBelowOneThatAContainerWrites(t *testing.T) {
-	g := newGuarded(t)
-	listed := filepath.Join(g.home, "listed")
-	g.rules = policy.Docker{Binds: []string{listed}}
-	do(g.host, catalog.DockerStartContainer, "writer", wamp.Dict{"image": "box:1", "volumes": []any{listed + ":/l"}})
-	if got := g.rule(nil, wamp.Dict{"image": "box:1", "volumes": []any{listed + "/deep:/d"}}); got != "docker.binds" {
-		t.Errorf("below: %q", got)
-	}
-	if got := g.rule(nil, wamp.Dict{"image": "box:1", "volumes": []any{listed + ":/d"}}); got != "" {
-		t.Errorf("the folder itself: %q", got)
-	}
-}
