@@ -47,12 +47,29 @@ func (e *Engine) RawContainer(ctx context.Context, name string) (catalog.Dict, e
 	})
 }
 
-// dictOf reads an answer of the engine as it is.
+// dictOf reads an answer of the engine as it is, but for the hashes of configs.
 func dictOf(raw []byte, err error) (d catalog.Dict, _ error) {
 	if err == nil {
 		err = json.Unmarshal(raw, &d)
 	}
+	withoutHashes(map[string]any(d))
 	return d, err
+}
+
+// withoutHashes takes the hashes of configs out of v, wherever labels stand in
+// it: they would let a container's environment be guessed at.
+func withoutHashes(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		delete(v, labelConfig)
+		for _, inner := range v {
+			withoutHashes(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			withoutHashes(inner)
+		}
+	}
 }
 
 // digestOf is the digest under which a registry has the image; nil where none
@@ -123,7 +140,7 @@ func pairs(env []string) map[string]string {
 	return d
 }
 
-// shown leaves out the hash of the config: it would let its env be guessed at.
+// shown leaves out the hash of the config, as withoutHashes does.
 func shown(labels map[string]string) map[string]string {
 	out := maps.Clone(labels)
 	if out == nil {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"fabric.center/cfc/agent/observe"
@@ -79,18 +80,24 @@ func (e *Engine) startExec(ctx context.Context, in catalog.ExecDockerContainerIn
 func execOptions(in catalog.ExecDockerContainerIn) (container.ExecOptions, error) {
 	o := container.ExecOptions{Cmd: in.Cmd, Tty: in.TTY, AttachStdin: in.Input, AttachStdout: true, AttachStderr: true,
 		User: in.User, WorkingDir: in.Workdir}
-	if len(in.Cmd) == 0 || in.Cmd[0] == "" {
-		return o, cfcerr.Argument("cmd", "the command and its arguments")
+	if len(in.Cmd) == 0 || in.Cmd[0] == "" || slices.ContainsFunc(in.Cmd, impassable) {
+		return o, cfcerr.Argument("cmd", "the command and its arguments, "+passableForm)
 	}
 	for _, key := range slices.Sorted(maps.Keys(in.Env)) {
 		value, ok := in.Env[key].(string)
-		if !ok || key == "" {
-			return o, cfcerr.Argument("env", "a dict of names and strings")
+		if !ok || key == "" || strings.Contains(key, "=") || impassable(key+"="+value) {
+			return o, cfcerr.Argument("env", "a dict of names without = and strings, "+passableForm)
 		}
 		o.Env = append(o.Env, key+"="+value)
 	}
 	return o, checkSize(in.Rows, in.Cols)
 }
+
+// impassable is a text that Linux gives no program: one with NUL in it, or one
+// that is too long, at which the engine's runtime hangs and its container too.
+func impassable(text string) bool { return len(text) >= 128<<10 || strings.Contains(text, "\x00") }
+
+const passableForm = "each below 128 KiB and without NUL"
 
 func checkSize(rows, cols int64) error {
 	const most = 10_000

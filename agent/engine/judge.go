@@ -106,13 +106,14 @@ func judgeDevices(d policy.Docker, h *container.HostConfig) error {
 }
 
 // judgeEnv finds orders that a runtime other than runc reads from the
-// environment, the image's included.
+// environment, the image's included: NVIDIA's gives all its devices to images of
+// the old kind too, which say CUDA_VERSION and not what they want.
 func judgeEnv(d policy.Docker, env []string) error {
-	for _, kv := range env {
-		name, value, _ := strings.Cut(kv, "=")
-		if name == "NVIDIA_VISIBLE_DEVICES" && !slices.Contains([]string{"", "none", "void"}, value) && !slices.Contains(d.Devices, "nvidia") {
-			return policy.Refused("devices", "does not allow the device nvidia, which the environment asks for")
-		}
+	said := pairs(env)
+	devices, told := said["NVIDIA_VISIBLE_DEVICES"]
+	_, old := said["CUDA_VERSION"]
+	if asks := !slices.Contains([]string{"", "none", "void"}, devices) || !told && old; asks && !slices.Contains(d.Devices, "nvidia") {
+		return policy.Refused("devices", "does not allow the device nvidia, which the environment asks for")
 	}
 	return nil
 }

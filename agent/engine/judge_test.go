@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -82,6 +83,8 @@ func TestJudgement(t *testing.T) {
 		"orders to the runtime":    {h: container.HostConfig{Annotations: map[string]string{"run.oci.hooks": "x"}}, want: "docker.runtimes"},
 		"device by environment":    {h: container.HostConfig{Runtime: "nvidia"}, env: nvidia, own: "nvidia", want: "docker.devices"},
 		"by the image's":           {env: nvidia, own: "nvidia", want: "docker.devices"},
+		"by an image of old":       {env: []string{"CUDA_VERSION=9.0"}, own: "nvidia", want: "docker.devices"},
+		"of which it wants none":   {env: []string{"CUDA_VERSION=9.0", "NVIDIA_VISIBLE_DEVICES=void"}, own: "nvidia"},
 		"which nobody reads":       {env: nvidia, own: "runc"},
 		"none by environment":      {env: []string{"NVIDIA_VISIBLE_DEVICES=void"}, own: "nvidia"},
 	} {
@@ -96,6 +99,17 @@ func TestJudgement(t *testing.T) {
 	masks.ReadonlyPaths = nil
 	if ruleOf(judgeMasks(policy.Docker{}, &masks)) != "docker.security_options" || judgeMasks(policy.Docker{SecurityOptions: []string{"systempaths=unconfined"}}, &masks) != nil {
 		t.Error("a container without masks")
+	}
+}
+
+// TestHashesOfConfigsAreNotShown: who guesses an environment could try by them.
+func TestHashesOfConfigsAreNotShown(t *testing.T) {
+	d, err := dictOf([]byte(`{"Config": {"Labels": {"a": "b", "fabric.center.config": "4711"}}, "Containers": [{"Labels": {"fabric.center.config": "4711"}}, null, 1]}`), nil)
+	if text := fmt.Sprint(d); err != nil || strings.Contains(text, "4711") || !strings.Contains(text, "a:b") {
+		t.Errorf("%s, %v", text, err)
+	}
+	if d, err := dictOf([]byte("null"), nil); d != nil || err != nil {
+		t.Errorf("%v, %v", d, err)
 	}
 }
 

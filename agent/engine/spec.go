@@ -57,7 +57,7 @@ func newSpec(d map[string]any) (spec, error) {
 	if s.Image == "" {
 		o.fail("image", "the name or id of an image")
 	}
-	s.Config = container.Config{Image: s.Image, Cmd: o.list("command"), Entrypoint: o.list("entrypoint"), User: o.text("user"), WorkingDir: o.text("working_dir"),
+	s.Config = container.Config{Image: s.Image, Cmd: o.words("command"), Entrypoint: o.words("entrypoint"), User: o.text("user"), WorkingDir: o.text("working_dir"),
 		Hostname: o.text("hostname"), StopSignal: o.text("stop_signal"), Healthcheck: o.health(), Labels: o.labels(), Tty: o.truth("tty"), OpenStdin: o.truth("stdin")}
 	if grace := o.span("stop_timeout"); grace > 0 {
 		seconds := int(grace.Round(time.Second) / time.Second)
@@ -65,6 +65,9 @@ func newSpec(d map[string]any) (spec, error) {
 	}
 	env := o.dict("env", true)
 	for name, value := range env {
+		if impassable(name + "=" + value) {
+			o.fail("env."+name, "a value "+passableForm)
+		}
 		s.Config.Env = append(s.Config.Env, name+"="+value)
 	}
 	slices.Sort(s.Config.Env)
@@ -78,6 +81,15 @@ func newSpec(d map[string]any) (spec, error) {
 	o.privileges(&s.HostConfig)
 	o.take("init")
 	return s, o.err()
+}
+
+// words are a list of strings that make a command.
+func (o *options) words(key string) []string {
+	l := o.list(key)
+	if slices.ContainsFunc(l, impassable) {
+		o.fail(key, "a list of strings, "+passableForm)
+	}
+	return l
 }
 
 // privileges are what a host has to allow.
@@ -152,7 +164,7 @@ func (o *options) health() *container.HealthConfig {
 		return nil
 	}
 	defer o.done(h)
-	test := h.list("test")
+	test := h.words("test")
 	switch {
 	case len(test) == 0:
 		h.fail("test", "a command, or none")

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"fabric.center/cfc/shared/cfcerr"
@@ -14,6 +15,9 @@ func TestOptionsAreAClosedList(t *testing.T) {
 		"image":                       {"image": 7},
 		"imgae":                       {"imgae": "x"},
 		"command":                     {"command": []any{"a", 1}},
+		"entrypoint":                  {"entrypoint": strings.Repeat("x", 128<<10)},
+		"health.test":                 {"health": wamp.Dict{}},
+		"env.LONG":                    {"env": wamp.Dict{"LONG": strings.Repeat("x", 128<<10)}},
 		"env.A=B":                     {"env": wamp.Dict{"A=B": "x"}},
 		"env.A":                       {"env": wamp.Dict{"A": []any{}}},
 		"env":                         {"env": []any{"HOME"}}, // would be the engine's own value
@@ -24,7 +28,6 @@ func TestOptionsAreAClosedList(t *testing.T) {
 		"limits.cpus":                 {"limits": wamp.Dict{"cpus": -1}},
 		"limits.pids":                 {"limits": wamp.Dict{"pids": 1.5}},
 		"limits.swap":                 {"limits": wamp.Dict{"swap": 1}},
-		"health.test":                 {"health": wamp.Dict{}},
 		"health.interval":             {"health": wamp.Dict{"test": "none", "interval": "soon"}},
 		"health.shell":                {"health": wamp.Dict{"test": "none", "shell": true}},
 		"pull":                        {"pull": "maybe"},

@@ -55,6 +55,9 @@ func TestExec(t *testing.T) {
 		{cfcerr.NotRunning, wamp.List{stopped, wamp.List{"/box"}}},
 		{cfcerr.InvalidArgument, wamp.List{id, wamp.List{}}},
 		{cfcerr.InvalidArgument, wamp.List{id, wamp.List{"/box"}, true, true, wamp.Dict{"A": 1}}},
+		{cfcerr.InvalidArgument, wamp.List{id, wamp.List{"/box"}, true, true, wamp.Dict{"A=B": "c"}}},
+		{cfcerr.InvalidArgument, wamp.List{id, wamp.List{"/box", "x\x00"}}},
+		{cfcerr.InvalidArgument, wamp.List{id, wamp.List{"/box", strings.Repeat("x", 128<<10)}}},
 		{cfcerr.InvalidArgument, wamp.List{id, wamp.List{"/box"}, true, true, nil, nil, nil, 0, 80}},
 	} {
 		d.refused(c.want, catalog.DockerExec.Op, c.args, nil)
