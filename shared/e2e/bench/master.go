@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"fabric.center/cfc/shared/e2e/driver"
 	"fabric.center/cfc/shared/e2e/fleet"
 	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/client"
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
@@ -30,7 +32,7 @@ const (
 	masterRealm = "mrealm1"
 	masterNode  = "node1"
 	// bootWithin is how long Crossbar.io may take to start.
-	bootWithin = time.Minute
+	bootWithin = 2 * time.Minute
 )
 
 // master is Crossbar.io's own management, set up as its documentation says.
@@ -88,7 +90,12 @@ func (m *master) pair(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootWithin)
 	defer cancel()
 	err := fleet.Poll(ctx, func() error {
-		_, err := m.command(ctx, "shell", "create", "mrealm", masterRealm)
+		out, err := m.command(ctx, "shell", "create", "mrealm", masterRealm)
+		if bytes.Contains(out, []byte("already exists")) {
+			// An earlier try was written down, and failed for a part that was not yet up.
+			_, err = m.command(ctx, "shell", "delete", "mrealm", masterRealm)
+			return errors.Join(errors.New("the realm was half made"), err)
+		}
 		return err
 	})
 	if err != nil {
@@ -109,7 +116,11 @@ func (m *master) connect(ctx context.Context) (*contestant, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := driver.DialNexus(ctx, driver.Login{URL: m.url, Realm: masterRealm, KeyFile: key, AuthID: "superuser", Serializer: serializer})
+	var c *client.Client
+	err = fleet.Poll(ctx, func() error { // the realm's own router may still be starting
+		c, err = driver.DialNexus(ctx, driver.Login{URL: m.url, Realm: masterRealm, KeyFile: key, AuthID: "superuser", Serializer: serializer})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -153,13 +164,13 @@ func (m *master) environ() []string {
 		"CROSSBAR_FABRIC_SUPERUSER=" + filepath.Join(m.home, ".crossbar", "default.pub")}
 }
 
-// command runs one of Crossbar.io's commands to its end.
+// command runs one of Crossbar.io's commands to its end, and gives what it said.
 func (m *master) command(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, m.crossbar, args...)
 	cmd.Env, cmd.Dir = append(os.Environ(), m.environ()...), m.home
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("crossbar %s %s: %w\n%s", args[0], args[1], err, out[max(0, len(out)-1000):])
+		return out, fmt.Errorf("crossbar %s %s: %w\n%s", args[0], args[1], err, out[max(0, len(out)-1000):])
 	}
 	return out, nil
 }
