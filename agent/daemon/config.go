@@ -39,7 +39,7 @@ type Node struct {
 	Listen      string        `yaml:"listen" default:"127.0.0.1:869" doc:"where the node dials in, loopback only; a socket that systemd hands over under the name node is taken in its place"`
 	Pubkey      string        `yaml:"pubkey" doc:"public key of the node; read from its directory if empty"`
 	Dir         string        `yaml:"cbdir" flag:"cbdir" doc:"directory of the node (crossbar's --cbdir)"`
-	ApplyConfig bool          `yaml:"apply_config" default:"true" doc:"have the node start the workers of its own configuration"`
+	ApplyConfig bool          `yaml:"apply_config" default:"true" doc:"have the node start the workers of its own configuration, once in the life of its process"`
 	Supervise   bool          `yaml:"supervise" flag:"supervise" doc:"start, watch and stop the node"`
 	Crossbar    string        `yaml:"crossbar" flag:"crossbar" default:"crossbar" doc:"the crossbar command, with supervise"`
 	WriteConfig bool          `yaml:"write_config" default:"true" doc:"with supervise: write the node's configuration where there is none, and its uplink where it leads elsewhere"`

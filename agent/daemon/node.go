@@ -98,7 +98,11 @@ func (n *node) failed(err error) bool {
 }
 
 func (n *node) serve(ctx context.Context, pubkey string) error {
-	link, err := nodelink.New(nodelink.Config{Listener: n.ln, Pubkey: pubkey, ApplyConfig: n.cfg.ApplyConfig, Log: n.log.Named("nodelink")})
+	config := nodelink.Config{Listener: n.ln, Pubkey: pubkey, Log: n.log.Named("nodelink")}
+	if n.cfg.ApplyConfig {
+		config.Boots = crossbar.NewBoots(n.dataDir, n.log.Named("crossbar"))
+	}
+	link, err := nodelink.New(config)
 	if err != nil {
 		return err
 	}

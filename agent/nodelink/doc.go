@@ -13,7 +13,7 @@
 //     within three seconds is replaced.
 //   - WELCOME: authid "node" (so that pairing never touches the node), realm,
 //     and authextra.on_start_apply_config: whether the node boots the workers
-//     of its own configuration.
+//     of its own configuration, which each process of it does once.
 //   - The node registers its management procedures below
 //     "crossbarfabriccenter.node.node.", publishes below that prefix and on the
 //     two heartbeat topics, and calls crossbarfabriccenter.mrealm.get_status

@@ -42,14 +42,25 @@ type Config struct {
 	Listener net.Listener
 	// Pubkey is the key of the one node that is admitted, 64 hex digits.
 	Pubkey string
-	// ApplyConfig makes the node boot the workers of its own configuration.
-	ApplyConfig bool
-	Log         *zap.Logger
+	// Boots says when the node boots the workers of its own configuration; nil:
+	// never.
+	Boots Boots
+	Log   *zap.Logger
 
 	LoginTimeout time.Duration // from connection to WELCOME; 10 s
 	ReplaceAfter time.Duration // silence after which a second session replaces the first; 3 s
 	StallTimeout time.Duration // a node that takes no octet for so long is dropped; 30 s
 	MaxCalls     int64         // calls in flight; 512
+}
+
+// Boots decides whether a node boots the workers of its own configuration,
+// which it has to be told before it says which process it is.
+type Boots interface {
+	// Apply is asked when a node logs in.
+	Apply(ctx context.Context) bool
+	// Ready is told which node that was and whether it was told to boot. False
+	// means that it was told wrongly: its session is ended, and it comes again.
+	Ready(ctx context.Context, info NodeInfo, applied bool) bool
 }
 
 // NodeInfo is what an attached node says about itself.
@@ -265,6 +276,11 @@ func (l *Link) becameReady(ctx context.Context, s *session) {
 	pid, _ := wamp.AsInt64(status["controller_pid"])
 	info.PID = int(pid)
 	info.Started, _ = wamp.AsString(status["started"])
+	if l.cfg.Boots != nil && !l.cfg.Boots.Ready(ctx, info, s.applies) {
+		l.log.Warn("another process of the node than the one that has booted its configuration; it is asked to come again")
+		s.end("comes again, to boot its configuration")
+		return
+	}
 
 	l.watch.Lock()
 	defer l.watch.Unlock()

@@ -175,7 +175,7 @@ func TestNodeAttachesAndAnswers(t *testing.T) {
 func second(_ any, err error) error { return err }
 
 func TestBuiltinNodeSaysWhatItIs(t *testing.T) {
-	b := newBench(t, func(c *Config) { c.ApplyConfig = true })
+	b := newBench(t, func(c *Config) { c.Boots = &boots{apply: []bool{true}, right: []bool{true}} })
 	n, err := nodetest.Join(b.ctx, nodetest.Config{Addr: b.Addr().String(), Key: b.key, Kind: "builtin", Serializer: client.Config{Serialization: client.MSGPACK}})
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +188,61 @@ func TestBuiltinNodeSaysWhatItIs(t *testing.T) {
 	extra, _ := wamp.AsDict(n.Client().RealmDetails()["authextra"])
 	if extra["on_start_apply_config"] != true {
 		t.Errorf("its WELCOME says %v", extra)
+	}
+}
+
+// boots gives its answers one after the other and keeps what it was told.
+type boots struct {
+	mu           sync.Mutex
+	apply, right []bool
+	told         []bool
+}
+
+func (b *boots) Apply(context.Context) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v := b.apply[0]
+	b.apply = b.apply[1:]
+	return v
+}
+
+func (b *boots) Ready(_ context.Context, _ NodeInfo, applied bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told = append(b.told, applied)
+	v := b.right[0]
+	b.right = b.right[1:]
+	return v
+}
+
+// TestANodeThatWasToldWronglyComesAgain is about a node that was taken for one
+// that has booted its configuration.
+func TestANodeThatWasToldWronglyComesAgain(t *testing.T) {
+	judge := &boots{apply: []bool{false, true}, right: []bool{false, true}}
+	b := newBench(t, func(c *Config) { c.Boots = judge })
+	conf := nodetest.Config{Addr: b.Addr().String(), Key: b.key}
+	first, err := nodetest.Join(b.ctx, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	select {
+	case <-first.Client().Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("its session goes on")
+	}
+	if b.Attached().Attached || slices.Contains(b.heard(), "ready") {
+		t.Error("it was attached meanwhile")
+	}
+	again, err := nodetest.Join(b.ctx, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	b.until("it is ready", func() bool { return b.Attached().Attached })
+	extra, _ := wamp.AsDict(again.Client().RealmDetails()["authextra"])
+	if extra["on_start_apply_config"] != true || !slices.Equal(judge.told, []bool{false, true}) {
+		t.Errorf("its WELCOME says %v, the judge heard %v", extra, judge.told)
 	}
 }
 

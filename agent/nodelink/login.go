@@ -66,6 +66,7 @@ func (l *Link) login(ctx context.Context, conn net.Conn) (*session, error) {
 	if err = l.admit(ctx, s); err != nil {
 		return nil, abort(sock, err)
 	}
+	s.applies = l.cfg.Boots != nil && l.cfg.Boots.Apply(ctx)
 	if err = conn.SetDeadline(time.Time{}); err == nil {
 		err = sock.say(l.welcome(s))
 	}
@@ -132,7 +133,7 @@ func (l *Link) welcome(s *session) *wamp.Welcome {
 		"roles": wamp.Dict{"broker": none(), "dealer": none()},
 		"realm": Realm, "authid": AuthID, "authrole": wire.RoleNode, "authmethod": "cryptosign", "authprovider": wire.AuthProvider,
 		// An empty authextra would mean the same as false to the node.
-		"authextra": wamp.Dict{"on_start_apply_config": l.cfg.ApplyConfig},
+		"authextra": wamp.Dict{"on_start_apply_config": s.applies},
 	}}
 }
 

@@ -21,6 +21,8 @@ type session struct {
 	sock *socket
 	id   wamp.ID
 	kind string // what the node says it is; a stock one says nothing
+	// applies: it was told to boot the workers of its own configuration.
+	applies bool
 
 	mu      sync.Mutex
 	procs   map[string]wamp.ID // registrations by name below the prefix

@@ -318,6 +318,58 @@ func TestIDsResolveAfterRestarts(t *testing.T) {
 	r.restart(func() { kill(t, node, syscall.SIGKILL) })
 	r.ownIsWhole("after a death that nobody saw")
 	resolves("after a death that nobody saw", "role001")
+
+	// So does a worker, whose place another takes.
+	worker := r.pid("own")
+	r.restart(func() { kill(t, worker, syscall.SIGKILL) })
+	r.wait("its end is noticed", func() bool {
+		_, err := r.call("node.get_worker", "own")
+		return cfcerr.KindOf(err) == cfcerr.NoSuchWorker
+	})
+	// The node may list the dead one for a moment more, to who asks again.
+	r.wait("its place is free", func() bool {
+		_, err := r.call("node.start_worker", "own", "router")
+		if err != nil && cfcerr.KindOf(err) != cfcerr.AlreadyRunning {
+			t.Fatalf("another worker: %v", err)
+		}
+		return err == nil
+	})
+	if got := r.must("router.get_router_realms", "own"); !reflect.DeepEqual(got, []string{}) {
+		t.Errorf("a new worker has realms %v", got)
+	}
+	r.must("router.start_router_realm", "own", "realm1", again)
+	resolves("in a new worker", roleIDs()...)
+}
+
+// TestTheNodeBootsItsConfigurationOnce has agents end while the node boots: what
+// somebody has stopped by then does not come back with the next agent.
+func TestTheNodeBootsItsConfigurationOnce(t *testing.T) {
+	r := newRig(t, configured(ownConfig), module("cfcmodules", idle))
+	defer r.end()
+	r.ownIsThere("at first")
+	node := r.nodePID()
+	gone := func() bool {
+		_, err := r.call("node.get_worker", "own")
+		return cfcerr.KindOf(err) == cfcerr.NoSuchWorker
+	}
+	worker := r.pid("own")
+	r.restart(func() { kill(t, worker, syscall.SIGKILL) })
+	for i := range 3 {
+		r.wait("the dead worker is gone", gone)
+		r.restart(func() {})
+		if !gone() {
+			t.Fatalf("it is back with agent %d", i)
+		}
+	}
+	if now := r.nodePID(); now != node {
+		t.Errorf("the node is %d, was %d", now, node)
+	}
+	kill(t, node, syscall.SIGKILL)
+	r.ownIsThere("in the next node")
+	r.wait("the events tell it whole", func() bool {
+		_, err := lives(r.told(), false)
+		return err == nil
+	})
 }
 
 // TestTheAgentEndsInTheMiddle ends the agent while the node owes it an answer,

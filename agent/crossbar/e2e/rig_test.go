@@ -140,7 +140,7 @@ func (r *rig) startParts(keep bool) {
 		r.t.Fatal(err)
 	}
 	a := &agent{cancel: cancel, events: &recorder{}}
-	if a.link, err = nodelink.New(nodelink.Config{Listener: ln, Pubkey: r.pubkey, ApplyConfig: true, Log: r.log.Named("link")}); err != nil {
+	if a.link, err = nodelink.New(nodelink.Config{Listener: ln, Pubkey: r.pubkey, Boots: crossbar.NewBoots(r.state, r.log.Named("boots")), Log: r.log.Named("link")}); err != nil {
 		r.t.Fatal(err)
 	}
 	config := crossbar.Config{Link: a.link, StateDir: r.state, LogFile: filepath.Join(r.dir.Path, "node.log"), Log: r.log.Named("node")}
