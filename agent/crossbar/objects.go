@@ -393,10 +393,10 @@ func (s *site) parts(id string) []string {
 // whose start came true after it was given up.
 func (n *Node) finishStops(ctx context.Context, workers []ops.Worker) {
 	for _, seen := range workers {
-		if !seen.Ready {
+		w := workerSeen(n, seen)
+		if !seen.Ready || !n.due(w.silent()) {
 			continue
 		}
-		w := workerSeen(n, seen)
 		for _, k := range ops.KindsOf(seen.Type) {
 			for _, parent := range n.memory.parents(w.id, w.life, k) {
 				w.site(k, parent, parent).finishStops(ctx)

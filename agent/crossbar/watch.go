@@ -202,15 +202,23 @@ func (n *Node) all(ctx context.Context) ([]ops.Worker, error) {
 		if n.leftBehind(ctx, w) {
 			continue
 		}
-		if w.Ready {
-			err = n.lookInto(ctx, &w)
-			if gone := cfcerr.KindOf(err); gone == cfcerr.NoSuchProcedure || gone == cfcerr.ConnectionLost {
-				w.Ready = false // it is about to vanish from the list
-			} else if err != nil {
-				return nil, err
-			}
-		}
 		workers = append(workers, w)
+	}
+	answering := n.answering(ctx, workers)
+	for i := range workers {
+		w := &workers[i]
+		if kinds := ops.KindsOf(w.Type); !w.Ready || len(kinds) == 0 {
+			continue
+		} else if !answering[w.ID] {
+			w.Unseen = kinds
+			continue
+		}
+		err = n.lookInto(ctx, w)
+		if gone := cfcerr.KindOf(err); gone == cfcerr.NoSuchProcedure || gone == cfcerr.ConnectionLost {
+			w.Ready = false // it is about to vanish from the list
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	return workers, nil
 }
@@ -229,8 +237,12 @@ func (n *Node) lookInto(ctx context.Context, seen *ops.Worker) error {
 					n.keepJoined(ctx, w, n.memory.nodes(s.place(), found))
 				}
 			case kind == cfcerr.NoSuchObject: // its parent has gone meanwhile
-			case kind == cfcerr.NoSuchProcedure, unfinished(err), kind == cfcerr.ConnectionLost:
+			case kind == cfcerr.NoSuchProcedure, kind == cfcerr.ConnectionLost:
 				return err
+			case unfinished(err): // nor would it tell the rest
+				kinds := ops.KindsOf(seen.Type)
+				seen.Unseen = append(seen.Unseen, kinds[slices.Index(kinds, k):]...)
+				return nil
 			default:
 				n.log.Debug("cannot ask the node what runs", zap.String("worker", w.id), zap.String("kind", k.Key), zap.Error(err))
 				seen.Unseen = append(seen.Unseen, k)
