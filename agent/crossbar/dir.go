@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fabric.center/cfc/agent/crossbar/nodeconfig"
+	"fabric.center/cfc/shared/durable"
 	"fabric.center/cfc/shared/wire"
 )
 
@@ -73,7 +74,7 @@ func (d Dir) Address() (*net.TCPAddr, error) {
 // Pubkey reads the node's public key; fs.ErrNotExist before the first start.
 func (d Dir) Pubkey() (string, error) {
 	path := filepath.Join(d.Path, "key.pub")
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the node's public key: %w", err)
 	}

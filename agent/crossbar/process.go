@@ -117,7 +117,7 @@ func (s *Supervisor) recordPath() string {
 // find is a node that runs in the directory already: the one that an earlier
 // run of the agent started, or any other that left its pid file.
 func (s *Supervisor) find(ctx context.Context) *running {
-	if b, err := os.ReadFile(s.recordPath()); err == nil {
+	if b, err := durable.ReadFile(s.recordPath()); err == nil {
 		var r record
 		if json.Unmarshal(b, &r) == nil && r.Dir == s.cfg.Dir && r.Process.Alive(ctx) && isNode(ctx, r.Process) {
 			return &running{Process: r.Process, adopted: true, since: r.Process.Started}
@@ -133,7 +133,7 @@ func (s *Supervisor) find(ctx context.Context) *running {
 // the pid file that it has left.
 func Running(ctx context.Context, dir string) (host.Process, bool) {
 	path := filepath.Join(dir, pidFile)
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if err != nil {
 		return host.Process{}, false
 	}
@@ -256,7 +256,7 @@ func (s *Supervisor) sweep(ctx context.Context, r *running) {
 // clearPidFile removes the node's pid file when it could not itself.
 func (s *Supervisor) clearPidFile(r *running) {
 	path := filepath.Join(s.cfg.Dir, pidFile)
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	var content struct{ PID int }
 	if err != nil || json.Unmarshal(b, &content) != nil || content.PID != r.PID {
 		return

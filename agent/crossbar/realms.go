@@ -123,15 +123,15 @@ func endSessions(ctx context.Context, s *site, id string, realm catalog.Dict) {
 	if !s.n.cfg.Link.Has(ops.WorkerProcedure(s.id, meta+"list")) {
 		return
 	}
-	told := map[any]bool{}
+	told := map[int64]bool{}
 	for {
 		v, err := s.call(ctx, meta+"list")
 		sessions, _ := wamp.AsList(v)
 		if err != nil || len(sessions) == 0 {
 			return
 		}
-		for _, session := range sessions {
-			if !told[session] {
+		for _, x := range sessions {
+			if session, ok := wamp.AsInt64(x); ok && !told[session] {
 				told[session] = true
 				_, _ = s.call(ctx, meta+"kill", session, string(wamp.CloseRealm), "the realm was stopped")
 			}

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"strings"
 
 	"fabric.center/cfc/shared/catalog"
@@ -26,7 +28,7 @@ func (a *app) callCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list, dict, err := a.payload(args[1:], kw)
+			list, dict, err := a.payload(cmd.Context(), args[1:], kw)
 			if err != nil {
 				return err
 			}
@@ -57,11 +59,14 @@ func (a *app) callCommand() *cobra.Command {
 }
 
 // payload reads the arguments of a call that no row describes.
-func (a *app) payload(texts, kw []string) (wamp.List, wamp.Dict, error) {
-	r := reader{a.Stdin}
+func (a *app) payload(ctx context.Context, texts, kw []string) (wamp.List, wamp.Dict, error) {
+	r := reader{a.Stdin, ctx.Done()}
 	var list wamp.List
 	for _, text := range texts {
 		v, err := r.any(text)
+		if errors.Is(err, context.Canceled) {
+			return nil, nil, err
+		}
 		if err != nil {
 			return nil, nil, usagef("argument %q: %s", text, err)
 		}
@@ -74,6 +79,9 @@ func (a *app) payload(texts, kw []string) (wamp.List, wamp.Dict, error) {
 			return nil, nil, usagef("--kw %q: expected KEY=VALUE, each key once", pair)
 		}
 		v, err := r.any(text)
+		if errors.Is(err, context.Canceled) {
+			return nil, nil, err
+		}
 		if err != nil {
 			return nil, nil, usagef("--kw %s: %s", key, err)
 		}

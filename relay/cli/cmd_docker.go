@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -80,11 +79,7 @@ func (l *logs) run(ctx context.Context, node, container string) error {
 
 func (l *logs) show(record map[string]any) error {
 	if l.flags.json {
-		b, err := json.Marshal(jsonRecord(record))
-		if err == nil {
-			_, err = fmt.Fprintln(l.Stdout, string(b))
-		}
-		return err
+		return writeJSONLine(l.Stdout, jsonRecord(record))
 	}
 	if gap, ok := record["gap"].(map[string]any); ok {
 		l.say("some output is missing here: %s", cell(gap["reason"]))

@@ -3,9 +3,9 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -39,7 +39,7 @@ type follower struct {
 
 // counted is the last event of a topic that a node's agent counted.
 type counted struct {
-	boot any
+	boot string
 	tseq int64
 }
 
@@ -238,13 +238,12 @@ func (f *follower) show(topic string, e *wamp.Event) bool {
 	if lost := f.lost(topic, args); lost > 0 {
 		f.say("%d events of %s are lost", lost, topic)
 	}
-	line := eventLine(topic, args)
 	if f.flags.json {
-		line = eventJSON(topic, args, plain(e.ArgumentsKw))
+		f.fail = writeEventJSON(f.Stdout, topic, args, plain(e.ArgumentsKw))
+	} else {
+		_, f.fail = fmt.Fprintln(f.Stdout, eventLine(topic, args))
 	}
-	_, err := fmt.Fprintln(f.Stdout, line)
-	f.fail = err
-	return err == nil
+	return f.fail == nil
 }
 
 // lost counts the events of the topic between the last one and this, which
@@ -257,8 +256,8 @@ func (f *follower) lost(topic string, args []any) int64 {
 	}
 	key := fmt.Sprint(topic, " ", args[0])
 	last := f.seen[key]
-	f.seen[key] = counted{d["boot"], tseq}
-	if last.boot != d["boot"] {
+	f.seen[key] = counted{cell(d["boot"]), tseq}
+	if last.boot != cell(d["boot"]) {
 		return 0
 	}
 	return tseq - last.tseq - 1
@@ -290,14 +289,11 @@ func eventLine(topic string, args []any) string {
 	return strings.Join(parts, "  ")
 }
 
-func eventJSON(topic string, args []any, kwargs any) string {
-	b, err := json.Marshal(struct {
+func writeEventJSON(w io.Writer, topic string, args []any, kwargs any) error {
+	args, _ = writable(args).([]any)
+	return writeJSONLine(w, struct {
 		Topic  string `json:"topic"`
 		Args   []any  `json:"args"`
 		Kwargs any    `json:"kwargs,omitempty"`
-	}{topic, args, kwargs})
-	if err != nil { // what came off the wire can be written again
-		return fmt.Sprintf("{\"topic\": %q}", topic)
-	}
-	return string(b)
+	}{topic, args, writable(kwargs)})
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -64,8 +63,8 @@ func (a *app) fail(cmd *cobra.Command, err error) int {
 		if f.Details, _ = plain(f.Details).(map[string]any); f.Details == nil {
 			f.Details = map[string]any{}
 		}
-		if b, err := json.Marshal(f); err == nil {
-			fmt.Fprintln(a.Stderr, string(b))
+		f.Details, _ = writable(f.Details).(map[string]any)
+		if writeJSONLine(a.Stderr, f) == nil {
 			return f.exit
 		}
 	}

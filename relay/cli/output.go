@@ -59,13 +59,6 @@ func plain(v any) any {
 	return v
 }
 
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
 // print shows a result: exactly with --json, else in the order of the fields
 // of t, the row's result type.
 func (a *app) print(v any, t reflect.Type) error {
@@ -123,7 +116,7 @@ func listing(w io.Writer, rows []map[string]any, t reflect.Type) error {
 	}
 	tab := table{}
 	for _, k := range keys(all, t) {
-		tab.head = append(tab.head, strings.ToUpper(k))
+		tab.head = append(tab.head, clean(strings.ToUpper(k)))
 		for i, r := range rows {
 			if i == len(tab.rows) {
 				tab.rows = append(tab.rows, nil)

@@ -100,7 +100,7 @@ func (a *app) operation(o *catalog.Op) *cobra.Command {
 	cmd.Flags().SetNormalizeFunc(flagNames(short))
 	cmd.ValidArgsFunction = a.completeOperation(o)
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
-		args, kwargs, err := (&operands{o: o, flags: cmd.Flags(), reader: reader{a.Stdin}}).read(words)
+		args, kwargs, err := (&operands{o: o, flags: cmd.Flags(), reader: reader{a.Stdin, cmd.Context().Done()}}).read(words)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,18 +10,24 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
 	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/yamltext"
 	"github.com/goccy/go-yaml"
 )
 
 // maxFile bounds a file of arguments: the relay takes no larger message.
 const maxFile = 16 << 20
 
-// reader reads arguments; stdin can be one of them, once.
-type reader struct{ stdin io.Reader }
+// reader reads arguments; stdin can be one of them, once. What is read from a
+// file that somebody has yet to write is waited for until done is closed.
+type reader struct {
+	stdin io.Reader
+	done  <-chan struct{}
+}
 
 // typed reads the text of an argument of a row, by the row's type: dicts, lists
 // and values of any type as JSON, YAML or @file, all else as the word itself.
@@ -34,6 +41,9 @@ func (r *reader) typed(arg catalog.Arg, text string) (any, error) {
 		t = t.Elem()
 	}
 	v, err := r.ofType(t, text)
+	if errors.Is(err, context.Canceled) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, usagef("%s is %q: expected %s%s", arg.Name, text, arg.Expected(), because(err))
 	}
@@ -123,7 +133,7 @@ func (r *reader) any(text string) (any, error) {
 	case map[string]any, []any:
 		return v, nil
 	}
-	if err != nil && (strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")) {
+	if begin := strings.TrimSpace(text); err != nil && (strings.HasPrefix(begin, "{") || strings.HasPrefix(begin, "[")) {
 		return nil, err // meant as a dict or list
 	}
 	return text, nil
@@ -136,7 +146,28 @@ func (r *reader) file(path string) ([]byte, error) {
 			return nil, errors.New("standard input is read already")
 		}
 		r.stdin = nil
-	} else {
+	}
+	type content struct {
+		b   []byte
+		err error
+	}
+	read := make(chan content, 1)
+	// Nothing ends a read of a pipe but its other end: at the end of the command
+	// it is left to the end of the program.
+	go func() {
+		b, err := readAll(in, path)
+		read <- content{b, err}
+	}()
+	select {
+	case c := <-read:
+		return c.b, c.err
+	case <-r.done:
+		return nil, context.Canceled
+	}
+}
+
+func readAll(in io.Reader, path string) ([]byte, error) {
+	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, err
@@ -151,44 +182,83 @@ func (r *reader) file(path string) ([]byte, error) {
 	return b, err
 }
 
+// fromJSON reads JSON that says one thing only; all else is left to YAML, which
+// has a word for what is wrong.
 func fromJSON(b []byte) (any, bool) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
+	v, err := jsonValue(d, maxDepth)
+	if err != nil {
 		return nil, false
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, false
 	}
-	return numbers(v), true
+	return v, true
 }
 
-// numbers makes JSON's numbers integers where they are, else floats.
-func numbers(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if i, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
-			return i
-		}
-		if u, err := strconv.ParseUint(v.String(), 10, 64); err == nil {
-			return u
-		}
-		f, _ := v.Float64()
-		return f
-	case []any:
-		for i := range v {
-			v[i] = numbers(v[i])
-		}
-	case map[string]any:
-		for k := range v {
-			v[k] = numbers(v[k])
-		}
+// maxDepth is how deep WAMP messages may be nested at a relay.
+const maxDepth = 64
+
+var errNoJSON = errors.New("not JSON")
+
+// jsonValue reads the next value: a dict has no key twice, and a number is an
+// integer where it is one, else a float.
+func jsonValue(d *json.Decoder, depth int) (any, error) {
+	t, err := d.Token()
+	if err != nil || depth == 0 {
+		return nil, errNoJSON
 	}
-	return v
+	switch t {
+	case json.Delim('['):
+		list := []any{}
+		for d.More() {
+			v, err := jsonValue(d, depth-1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err = d.Token()
+		return list, err
+	case json.Delim('{'):
+		dict := map[string]any{}
+		for d.More() {
+			key, err := d.Token()
+			if err != nil {
+				return nil, err
+			}
+			name, _ := key.(string)
+			if _, twice := dict[name]; twice {
+				return nil, errNoJSON
+			}
+			if dict[name], err = jsonValue(d, depth-1); err != nil {
+				return nil, err
+			}
+		}
+		_, err = d.Token()
+		return dict, err
+	}
+	if n, ok := t.(json.Number); ok {
+		return number(n.String())
+	}
+	return t, nil
+}
+
+func number(text string) (any, error) {
+	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return i, nil
+	}
+	if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return u, nil
+	}
+	return strconv.ParseFloat(text, 64)
 }
 
 func fromYAML(b []byte) (any, error) {
+	if err := yamltext.Check(b); err != nil {
+		return nil, err
+	}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	var v, more any
 	if err := d.Decode(&v); err != nil && !errors.Is(err, io.EOF) {
@@ -197,5 +267,26 @@ func fromYAML(b []byte) (any, error) {
 	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
 		return nil, errors.New("more than one document")
 	}
+	if !finite(v) {
+		return nil, errors.New("no number may be infinite or none")
+	}
 	return v, nil
+}
+
+// finite reports whether every number can be written down: what is infinite or
+// none has no JSON, and few who ask for the result could read it.
+func finite(v any) bool {
+	switch v := v.(type) {
+	case float64:
+		return !math.IsInf(v, 0) && !math.IsNaN(v)
+	case []any:
+		return !slices.ContainsFunc(v, func(x any) bool { return !finite(x) })
+	case map[string]any:
+		for _, x := range v {
+			if !finite(x) {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -9,6 +12,7 @@ import (
 	"testing"
 
 	"fabric.center/cfc/shared/catalog"
+	"golang.org/x/sys/unix"
 )
 
 func argOf(t reflect.Type) catalog.Arg { return catalog.Arg{Name: "x", Type: t} }
@@ -68,7 +72,7 @@ func TestTypedGood(t *testing.T) {
 		{reflect.TypeFor[any](), file("empty", ""), nil},
 	}
 	for _, tt := range tests {
-		r := reader{strings.NewReader("from: stdin")}
+		r := reader{stdin: strings.NewReader("from: stdin")}
 		got, err := r.typed(argOf(tt.t), tt.text)
 		if err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s %q: got %#v, %v, want %#v", tt.t, tt.text, got, err, tt.want)
@@ -89,6 +93,13 @@ func TestTypedBad(t *testing.T) {
 	if err := os.WriteFile(two, []byte("a: 1\n---\nb: 2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	bomb, text := filepath.Join(dir, "bomb.yaml"), "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+	for c := 'a'; c < 'j'; c++ {
+		text += fmt.Sprintf("%c: &%c [%s]\n", c+1, c+1, strings.Repeat(fmt.Sprintf("*%c, ", c), 10))
+	}
+	if err := os.WriteFile(bomb, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		t          reflect.Type
 		text, want string
@@ -106,6 +117,14 @@ func TestTypedBad(t *testing.T) {
 		{reflect.TypeFor[map[string]any](), "null", "expected a dict"},
 		{reflect.TypeFor[map[string]any](), `{"a": 1`, "expected a dict (not YAML"},
 		{reflect.TypeFor[map[string]any](), `{a: 1, a: 2}`, "already defined"},
+		{reflect.TypeFor[map[string]any](), `{"a": 1, "a": 2}`, "already defined"},
+		{reflect.TypeFor[any](), ` {"a": 1, "a": 2}`, "already defined"},
+		{reflect.TypeFor[map[string]any](), `{"a": {"b": [{"c": 1, "c": 1}]}}`, "already defined"},
+		{reflect.TypeFor[map[string]any](), `{a: .nan}`, "no number may be infinite or none"},
+		{reflect.TypeFor[map[string]any](), `{a: [{b: -.inf}]}`, "no number may be infinite or none"},
+		{reflect.TypeFor[map[string]any](), strings.Repeat(`{"a": `, 100_000), "nested deeper than 64"},
+		{reflect.TypeFor[[]any](), strings.Repeat("[", 65) + strings.Repeat("]", 65), "nested deeper than 64"},
+		{reflect.TypeFor[map[string]any](), "@" + bomb, "aliases stand for more"},
 		{reflect.TypeFor[map[string]any](), "@" + filepath.Join(dir, "none"), "no such file"},
 		{reflect.TypeFor[map[string]any](), "@" + dir, "is a directory"},
 		{reflect.TypeFor[map[string]any](), "@" + large, "larger than 16 MiB"},
@@ -115,7 +134,7 @@ func TestTypedBad(t *testing.T) {
 		{reflect.TypeFor[any](), "[1", "expected any value (not YAML"},
 	}
 	for _, tt := range tests {
-		_, err := (&reader{strings.NewReader("")}).typed(argOf(tt.t), tt.text)
+		_, err := (&reader{stdin: strings.NewReader("")}).typed(argOf(tt.t), tt.text)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s %q: got %v, want %q", tt.t, tt.text, err, tt.want)
 		}
@@ -127,4 +146,29 @@ func TestStandardInputIsReadOnce(t *testing.T) {
 	r.stdin = `{"a": 1}`
 	r.answers["com.example.f"] = nil
 	r.bad(2, "standard input is read already", "call", "com.example.f", "@-", "@-")
+}
+
+// Ctrl-C ends a command that waits for somebody to write its argument.
+func TestReadingEndsWithTheCommand(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in, hold, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	close(done)
+	for _, text := range []string{"@" + pipe, "@-"} {
+		r := reader{in, done}
+		if _, err := r.typed(argOf(reflect.TypeFor[catalog.Dict]()), text); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v", text, err)
+		}
+	}
+	// Let go of those who still read.
+	w, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err := errors.Join(err, w.Close(), hold.Close()); err != nil {
+		t.Error(err)
+	}
 }

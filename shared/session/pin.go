@@ -8,8 +8,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
+
+	"fabric.center/cfc/shared/durable"
 )
 
 // PinForm says what a pin looks like.
@@ -36,7 +37,7 @@ var ErrPin = errors.New("the relay's certificate is not the pinned one")
 func (c Config) tls(host string) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
+		pem, err := durable.ReadFile(c.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read CA file: %w", err)
 		}

@@ -34,6 +34,7 @@ import (
 	"fabric.center/cfc/agent/crossbar"
 	"fabric.center/cfc/agent/crossbar/nodeconfig"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/durable"
 )
 
 // Request is what somebody wants of a directory.
@@ -169,7 +170,7 @@ func (r Request) changes(f nodeconfig.File) ([]nodeconfig.Change, error) {
 	if err != nil {
 		return nil, r.cannot("%w", err)
 	}
-	activation, err := os.ReadFile(filepath.Join(r.Dir.Path, nodeconfig.Activation))
+	activation, err := durable.ReadFile(filepath.Join(r.Dir.Path, nodeconfig.Activation))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return changes, nil

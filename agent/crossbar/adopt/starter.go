@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"fabric.center/cfc/agent/crossbar"
 	"fabric.center/cfc/agent/crossbar/nodeconfig"
 	"fabric.center/cfc/agent/host"
+	"fabric.center/cfc/shared/durable"
 )
 
 // Personalities of a node: what it is started as.
@@ -69,7 +69,7 @@ func personality(ctx context.Context, node host.Process) string {
 // startedWith is the file that the running node was told to read, where that
 // is not what it reads by itself.
 func startedWith(dir string) string {
-	b, err := os.ReadFile(filepath.Join(dir, "node.pid"))
+	b, err := durable.ReadFile(filepath.Join(dir, "node.pid"))
 	if err != nil {
 		return ""
 	}

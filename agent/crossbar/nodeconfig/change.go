@@ -56,7 +56,7 @@ func ReadRecord(dir string) (*Record, error) {
 	if err := notALink(Backup(dir)); err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -82,12 +82,12 @@ func (k *kept) load(dir string) (err error) {
 		return fmt.Errorf("%s names %q, which is not the agent's to change", recordName, k.Name)
 	}
 	if k.Existed {
-		if k.before, err = os.ReadFile(filepath.Join(dir, k.Name)); err != nil {
+		if k.before, err = durable.ReadFile(filepath.Join(dir, k.Name)); err != nil {
 			return err
 		}
 	}
 	if !k.Removed {
-		k.after, err = os.ReadFile(filepath.Join(dir, k.Name+changed))
+		k.after, err = durable.ReadFile(filepath.Join(dir, k.Name+changed))
 	}
 	return err
 }
@@ -362,7 +362,7 @@ var ErrEdited = errors.New("it has been edited since, where the agent had change
 // with what it was before, so that both can be shown.
 func (r *Record) Undone() (changes []Change, err error) {
 	for _, k := range r.Files {
-		now, e := os.ReadFile(filepath.Join(r.dir, k.Name))
+		now, e := durable.ReadFile(filepath.Join(r.dir, k.Name))
 		if errors.Is(e, fs.ErrNotExist) {
 			now = nil
 		} else if e != nil {

@@ -399,3 +399,12 @@ func TestDiff(t *testing.T) {
 		}
 	}
 }
+
+// A person, root perhaps, looks at a file that somebody else has written.
+func TestDiffIsFitForATerminal(t *testing.T) {
+	c := Change{"config.json", []byte("{\t\"a\": \"\x1b]0;x\a\"}\n"), []byte("{\t\"a\": \"\x1b[2J\"}\n")}
+	d := c.Diff("/srv/node")
+	if strings.ContainsAny(d, "\x1b\a") || !strings.Contains(d, "-{\t\"a\"") {
+		t.Errorf("got %q", d)
+	}
+}

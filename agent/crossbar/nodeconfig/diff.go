@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"fabric.center/cfc/shared/console"
 )
 
 const around = 3 // lines of a diff that have not changed
@@ -44,7 +46,7 @@ func (c Change) Diff(dir string) string {
 		span(start, end-start), span(start, end-start-h.before+h.after))
 	put := func(mark string, list []string) {
 		for _, line := range list {
-			out.WriteString(mark + strings.TrimSuffix(line, "\n") + "\n")
+			out.WriteString(mark + shownLine(line) + "\n")
 			if !strings.HasSuffix(line, "\n") {
 				out.WriteString("\\ No newline at end of file\n")
 			}
@@ -55,6 +57,16 @@ func (c Change) Diff(dir string) string {
 	put("+", after[h.from:h.from+h.after])
 	put(" ", before[h.from+h.before:end])
 	return out.String()
+}
+
+// shownLine does nothing to the terminal of who looks at somebody else's file.
+func shownLine(line string) string {
+	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+	cells := strings.Split(line, "\t")
+	for i, c := range cells {
+		cells[i] = console.Clean(c)
+	}
+	return strings.Join(cells, "\t")
 }
 
 func shown(path string, text []byte) string {

@@ -1,11 +1,14 @@
 package nodeconfig
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 var agent = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 869}
@@ -153,12 +156,17 @@ func TestWithUplinkRefuses(t *testing.T) {
 }
 
 func TestReadRefuses(t *testing.T) {
+	bomb := "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+	for c := 'a'; c < 'j'; c++ {
+		bomb += fmt.Sprintf("%c: &%c [%s]\n", c+1, c+1, strings.Repeat(fmt.Sprintf("*%c, ", c), 10))
+	}
 	for what, c := range map[string]struct{ name, text, say string }{
 		"no JSON":          {"config.json", "{", "unexpected"},
 		"JSON and more":    {"config.json", "{} {}", "goes on"},
 		"null":             {"config.json", "null", "empty"},
 		"no YAML":          {"config.yaml", "a: b: c", "config.yaml"},
 		"nothing":          {"config.yaml", "# later\n", "empty"},
+		"a bomb":           {"config.yaml", bomb, "aliases stand for more"},
 		"a link to nobody": {"config.yaml", "", "nowhere"},
 	} {
 		dir := t.TempDir()
@@ -173,6 +181,22 @@ func TestReadRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), c.say) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// Whoever owns the node directory makes nobody wait, or read without end.
+func TestReadTakesRegularFilesOnly(t *testing.T) {
+	for what, make := range map[string]func(path string) error{
+		"pipe":    func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"endless": func(path string) error { return os.Symlink("/dev/zero", path) },
+	} {
+		dir := t.TempDir()
+		if err := make(filepath.Join(dir, "config.json")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

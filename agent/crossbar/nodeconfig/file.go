@@ -30,6 +30,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"fabric.center/cfc/shared/durable"
+	"fabric.center/cfc/shared/yamltext"
 	"github.com/goccy/go-yaml"
 )
 
@@ -53,7 +55,7 @@ type File struct {
 func Read(dir string) (File, error) {
 	for _, name := range Names {
 		path := filepath.Join(dir, name)
-		text, err := os.ReadFile(path)
+		text, err := durable.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			if _, err := os.Lstat(path); err == nil {
 				return File{Name: name}, fmt.Errorf("cannot use the node's configuration %s: it is a link that leads nowhere", path)
@@ -81,7 +83,7 @@ func decode(name string, text []byte) (config map[string]any, err error) {
 				err = errors.New("it goes on after its end")
 			}
 		}
-	} else {
+	} else if err = yamltext.Check(text); err == nil {
 		err = yaml.Unmarshal(text, &config)
 	}
 	switch {
