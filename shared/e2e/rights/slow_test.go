@@ -24,9 +24,8 @@ import (
 const (
 	flood      = 3000     // calls whose answers nobody reads
 	answerSize = 64 << 10 // of each of them
-	// noise is a p99 that a busy machine of two cores has by itself: flood,
-	// relay and callers share it.
-	noise = 25 * time.Millisecond
+	// noise is a p99 that a machine has by itself now and then.
+	noise = 5 * time.Millisecond
 )
 
 // byHand is a session whose reading is left to the test.
@@ -161,6 +160,16 @@ func (w *world) flow(t *testing.T, agent, client byHand) <-chan struct{} {
 	return flowed
 }
 
+// drain reads the answers of flow, as they come.
+func (w *world) drain(client byHand) error {
+	for i := range flood {
+		if m, err := read(client.Conn, 20*time.Second); err != nil || m[0] != 50.0 && m[0] != 8.0 {
+			return fmt.Errorf("answer %d: %.200v, %w", i, m, err)
+		}
+	}
+	return nil
+}
+
 // TestWhoDoesNotReadDisturbsNobody has one client make 3,000 calls and read
 // none of the answers, of 64 KB each, while others work. The relay lets one
 // session have so many calls, which it does not by default.
@@ -200,12 +209,22 @@ func TestWhoDoesNotReadDisturbsNobody(t *testing.T) {
 	before, n := p99(t, good, 1000, always)
 	t.Logf("p99 of %d calls %s before", n, before)
 
+	// The flood itself takes its share of a machine on which agent, relay and
+	// clients run: to compare with, it flows to one who reads.
+	reader := own.byHand(t, wire.UserPath, own.keys["vera"], nil)
+	read3000 := make(chan error, 1)
+	go func() { read3000 <- own.drain(reader) }()
+	usual, n := p99(t, good, 200, own.flow(t, big, reader))
+	if err := <-read3000; err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("p99 of %d calls %s while %d answers flow to who reads", n, usual, flood)
+
 	bad := own.byHand(t, wire.UserPath, own.keys["vera"], nil)
-	flowed := own.flow(t, big, bad)
-	during, n := p99(t, good, 200, flowed)
+	during, n := p99(t, good, 200, own.flow(t, big, bad))
 	t.Logf("p99 of %d calls %s while %d answers flow to who does not read", n, during, flood)
-	if during > max(2*before, noise) {
-		t.Errorf("p99 %s became %s", before, during)
+	if during > max(2*before, usual, noise) {
+		t.Errorf("p99 is %s alone, %s beside a reader and %s beside who does not read", before, usual, during)
 	}
 
 	// When it reads again, each call has its answer: a result, or that there
