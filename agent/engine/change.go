@@ -12,12 +12,12 @@ import (
 // change does something to a container that is there, and tells how it is then.
 func (e *Engine) change(ctx context.Context, doing, name string, f func(context.Context, *client.Client, container.InspectResponse) error) (catalog.DockerChanged, error) {
 	return use(ctx, e, doing+" container "+name, func(ctx context.Context, api *client.Client) (out catalog.DockerChanged, err error) {
-		c, err := api.ContainerInspect(ctx, name)
+		c, err := inspect(ctx, api, name)
 		if err == nil {
 			err = f(ctx, api, c)
 		}
 		if err == nil {
-			c, err = api.ContainerInspect(ctx, c.ID)
+			c, err = inspect(ctx, api, c.ID)
 		}
 		if err != nil {
 			return out, err
@@ -74,7 +74,7 @@ func (e *Engine) Unpause(ctx context.Context, name string) (catalog.DockerChange
 // Destroy removes the container.
 func (e *Engine) Destroy(ctx context.Context, by, name string, force, volumes bool) (catalog.DockerDestroyed, error) {
 	return use(ctx, e, "destroy container "+name, func(ctx context.Context, api *client.Client) (out catalog.DockerDestroyed, err error) {
-		c, err := api.ContainerInspect(ctx, name)
+		c, err := inspect(ctx, api, name)
 		if err != nil {
 			return out, err
 		}

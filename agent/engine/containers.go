@@ -31,7 +31,7 @@ func (e *Engine) Containers(ctx context.Context, all bool) ([]string, error) {
 // Container is one of them.
 func (e *Engine) Container(ctx context.Context, name string) (catalog.DockerContainer, error) {
 	return ask(ctx, e, "get container "+name, func(ctx context.Context, api *client.Client) (out catalog.DockerContainer, err error) {
-		c, err := api.ContainerInspect(ctx, name)
+		c, err := inspect(ctx, api, name)
 		if err != nil {
 			return out, err
 		}

@@ -21,6 +21,7 @@ import (
 
 	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/shared/cfcerr"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 	"go.uber.org/zap"
 )
@@ -187,11 +188,24 @@ func patiently(ctx context.Context) (context.Context, context.CancelFunc) {
 func ask[T any](ctx context.Context, e *Engine, doing string, f func(context.Context, *client.Client) (T, error)) (T, error) {
 	ctx, cancel := patiently(ctx)
 	defer cancel()
-	return use(ctx, e, doing, f)
+	return with(ctx, e, doing, f)
 }
 
-// use is ask for what may take as long as the caller lets it.
+// use is ask for what may take as long as the caller lets it, and the engine
+// lives.
 func use[T any](ctx context.Context, e *Engine, doing string, f func(context.Context, *client.Client) (T, error)) (T, error) {
+	return with(ctx, e, doing, func(ctx context.Context, api *client.Client) (T, error) {
+		ctx, stop := whileItLives(ctx, api)
+		defer stop()
+		v, err := f(ctx, api)
+		if errors.Is(context.Cause(ctx), errSlow) {
+			err = errors.Join(errSlow, err)
+		}
+		return v, err
+	})
+}
+
+func with[T any](ctx context.Context, e *Engine, doing string, f func(context.Context, *client.Client) (T, error)) (T, error) {
 	var none T
 	api, err := e.API(ctx)
 	if err != nil {
@@ -202,4 +216,45 @@ func use[T any](ctx context.Context, e *Engine, doing string, f func(context.Con
 		return none, e.Failed(ctx, doing, err)
 	}
 	return v, nil
+}
+
+// askAgain is how often an engine that takes long is asked whether it lives.
+const askAgain = 5 * time.Second
+
+// whileItLives ends ctx with errSlow when the engine gives no sign of life for
+// longer than Patience. What it returns ends the asking.
+func whileItLives(ctx context.Context, api *client.Client) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		tick := time.NewTicker(askAgain)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			within, end := patiently(ctx)
+			_, err := api.Ping(within)
+			slow := err != nil && errors.Is(context.Cause(within), errSlow)
+			end()
+			if slow {
+				cancel(errSlow)
+			}
+		}
+	})
+	return ctx, func() { cancel(nil); asking.Wait() }
+}
+
+// errStrange is an answer that no engine gives.
+var errStrange = errors.New("it does not answer as Docker does")
+
+// inspect is what the engine says of a container, whole.
+func inspect(ctx context.Context, api *client.Client, name string) (container.InspectResponse, error) {
+	c, err := api.ContainerInspect(ctx, name)
+	if err == nil && (c.ContainerJSONBase == nil || c.ID == "" || c.State == nil || c.HostConfig == nil || c.Config == nil) {
+		err = errStrange
+	}
+	return c, err
 }

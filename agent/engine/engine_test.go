@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	cerrdefs "github.com/containerd/errdefs"
 	"go.uber.org/goleak"
@@ -147,4 +148,47 @@ func TestItComesBack(t *testing.T) {
 			t.Error("no reason")
 		}
 	}
+}
+
+// TestSomethingElseAnswers, in place of an engine: that is no refusal of what is
+// asked, nor a reason to panic.
+func TestSomethingElseAnswers(t *testing.T) {
+	for _, body := range []string{"null", "{}", "[]", `"x"`, `{"Id":"c1"}`, `{"Id":5}`, "<html>"} {
+		socket := filepath.Join(t.TempDir(), "s")
+		ln, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })}
+		go func() { _ = s.Serve(ln) }()
+		e := New(Config{Socket: socket})
+		for what, do := range map[string]func(context.Context) error{
+			"get":  func(ctx context.Context) error { _, err := e.Container(ctx, "web"); return err },
+			"stop": func(ctx context.Context) error { _, err := e.Stop(ctx, "web", 1); return err },
+			"logs": func(ctx context.Context) error {
+				_, _, err := e.Logs(ctx, catalog.OpenDockerLogsIn{Container: "web"})
+				return err
+			},
+			"exec": func(ctx context.Context) error {
+				_, _, err := e.Exec(ctx, catalog.ExecDockerContainerIn{Container: "web", Cmd: []string{"x"}, Rows: 1, Cols: 1})
+				return err
+			},
+			"end": func(ctx context.Context) error { return asError(e.ended(ctx, "web", nil).Err) },
+		} {
+			if why := reason(t, do(t.Context())); !strings.Contains(why, "as Docker does") {
+				t.Errorf("%s, answered by %s: %s", what, body, why)
+			}
+		}
+		e.Close()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func asError(e *cfcerr.Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
 }

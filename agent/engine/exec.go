@@ -51,30 +51,27 @@ func (e *Engine) startExec(ctx context.Context, in catalog.ExecDockerContainerIn
 	if err != nil {
 		return nil, err
 	}
-	doing := "run a command in container " + string(in.Container)
-	api, err := e.API(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c, err := api.ContainerInspect(ctx, string(in.Container))
-	if err != nil {
-		return nil, e.Failed(ctx, doing, err)
-	}
-	if err := e.mayExec(ctx, api, c); err != nil {
-		return nil, e.Failed(ctx, doing, err)
-	}
-	created, err := api.ContainerExecCreate(ctx, c.ID, options)
-	if err != nil {
-		return nil, e.Failed(ctx, doing, err)
-	}
-	x := &Exec{id: created.ID, container: c.ID, tty: in.TTY, engine: e, input: in.Input, turn: make(chan struct{}, 1)}
-	if x.conn, x.out, err = hijack(ctx, api, "/exec/"+created.ID+"/start", container.ExecAttachOptions{Tty: in.TTY}); err != nil {
-		return nil, e.Failed(ctx, doing, err)
-	}
-	if in.TTY { // best effort: the command may have ended
-		_ = api.ContainerExecResize(ctx, x.id, container.ResizeOptions{Height: uint(in.Rows), Width: uint(in.Cols)})
-	}
-	return x, nil
+	return use(ctx, e, "run a command in container "+string(in.Container), func(ctx context.Context, api *client.Client) (*Exec, error) {
+		c, err := inspect(ctx, api, string(in.Container))
+		if err == nil {
+			err = e.mayExec(ctx, api, c)
+		}
+		if err != nil {
+			return nil, err
+		}
+		created, err := api.ContainerExecCreate(ctx, c.ID, options)
+		if err != nil {
+			return nil, err
+		}
+		x := &Exec{id: created.ID, container: c.ID, tty: in.TTY, engine: e, input: in.Input, turn: make(chan struct{}, 1)}
+		if x.conn, x.out, err = hijack(ctx, api, "/exec/"+created.ID+"/start", container.ExecAttachOptions{Tty: in.TTY}); err != nil {
+			return nil, err
+		}
+		if in.TTY { // best effort: the command may have ended
+			_ = api.ContainerExecResize(ctx, x.id, container.ResizeOptions{Height: uint(in.Rows), Width: uint(in.Cols)})
+		}
+		return x, nil
+	})
 }
 
 func execOptions(in catalog.ExecDockerContainerIn) (container.ExecOptions, error) {

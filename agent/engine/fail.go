@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"fabric.center/cfc/shared/cfcerr"
@@ -20,9 +21,9 @@ func (e *Engine) Failed(ctx context.Context, doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &known):
+	case errors.As(err, &known) && !errors.Is(err, errSlow):
 		return known
-	case errors.Is(context.Cause(ctx), errSlow):
+	case errors.Is(err, errSlow), errors.Is(context.Cause(ctx), errSlow):
 		return unavailable(doing, errSlow.Error())
 	case ctx.Err() != nil:
 		return cfcerr.New(cfcerr.KindOf(ctx.Err()), "cannot %s: %w", doing, ctx.Err())
@@ -56,9 +57,14 @@ func failure(doing string, err error) error {
 		return unavailable(doing, text)
 	case cerrdefs.IsNotImplemented(err):
 		return cfcerr.New(cfcerr.NotSupported, "cannot %s: %s", doing, text).With("reason", text)
+	case errors.Is(err, errStrange) || !slices.ContainsFunc(refusals, func(is func(error) bool) bool { return is(err) }):
+		return unavailable(doing, errStrange.Error()+": "+text)
 	}
 	return answer(cfcerr.CannotStart)
 }
+
+// refusals are the other kinds of answers that an engine gives; all else is none.
+var refusals = []func(error) bool{cerrdefs.IsInternal, cerrdefs.IsUnknown, cerrdefs.IsUnauthorized, cerrdefs.IsPermissionDenied, cerrdefs.IsNotModified}
 
 func unavailable(doing, reason string) *cfcerr.Error {
 	return cfcerr.New(cfcerr.Unavailable, "cannot %s: Docker is not available: %s", doing, reason).With("part", "docker").With("reason", reason)

@@ -84,7 +84,7 @@ func refused(res *http.Response) error {
 	if json.Unmarshal(b, &said) != nil || said.Message == "" {
 		said.Message = strings.TrimSpace(string(b))
 	}
-	var class error = cerrdefs.ErrUnknown
+	var class error = cerrdefs.ErrInternal
 	switch res.StatusCode {
 	case http.StatusNotFound:
 		class = cerrdefs.ErrNotFound

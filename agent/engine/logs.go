@@ -21,7 +21,7 @@ import (
 const (
 	// largestFrame bounds a record of the engine, which cuts lines at 16 KiB.
 	largestFrame = 1 << 20
-	// cutLine is where the engine cuts a line of a terminal.
+	// cutLine is where the engine cuts a line of a terminal, at the earliest.
 	cutLine = 16 << 10
 	// stampLength is that of a timestamp with nanoseconds in UTC.
 	stampLength = len("2006-01-02T15:04:05.000000000Z")
@@ -83,30 +83,27 @@ func (e *Engine) openLogs(ctx context.Context, in catalog.OpenDockerLogsIn) (*lo
 	if err := l.begin(in, &options, time.Now()); err != nil {
 		return nil, err
 	}
-	doing := "open the output of container " + string(in.Container)
-	api, err := e.API(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c, err := api.ContainerInspect(ctx, string(in.Container))
-	if err != nil {
-		return nil, e.Failed(ctx, doing, err)
-	}
-	l.id, l.tty = c.ID, c.Config.Tty
-	// The body lives as long as its request's context: longer than this call,
-	// whose end only ends the request until it is answered.
-	within, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	answered := context.AfterFunc(ctx, cancel)
-	l.body, err = api.ContainerLogs(within, c.ID, options)
-	if !answered() && err == nil {
-		err = errors.Join(ctx.Err(), l.body.Close())
-	}
-	if err != nil {
-		cancel()
-		return nil, e.Failed(ctx, doing, err)
-	}
-	l.cancel = cancel
-	return l, nil
+	return use(ctx, e, "open the output of container "+string(in.Container), func(ctx context.Context, api *client.Client) (*logs, error) {
+		c, err := inspect(ctx, api, string(in.Container))
+		if err != nil {
+			return nil, err
+		}
+		l.id, l.tty = c.ID, c.Config.Tty
+		// The body lives as long as its request's context: longer than this call,
+		// whose end only ends the request until it is answered.
+		within, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		answered := context.AfterFunc(ctx, cancel)
+		l.body, err = api.ContainerLogs(within, c.ID, options)
+		if !answered() && err == nil {
+			err = errors.Join(ctx.Err(), l.body.Close())
+		}
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		l.cancel = cancel
+		return l, nil
+	})
 }
 
 // begin says where the output begins.
@@ -241,7 +238,7 @@ func unframed(r *bufio.Reader) func() (line, error) {
 			return line{}, errors.New("the engine sent a record without a time")
 		}
 		var data []byte
-		for len(data) < cutLine {
+		for len(data) < cutLine || !stamped(r) {
 			c, err := r.ReadByte()
 			if err != nil {
 				break // told by the next read
@@ -249,9 +246,20 @@ func unframed(r *bufio.Reader) func() (line, error) {
 			if data = append(data, c); c == '\n' {
 				break
 			}
+			if len(data) > largestFrame {
+				return line{}, fmt.Errorf("the engine sent a line of more than %d bytes", largestFrame)
+			}
 		}
 		return line{"stdout", stamp, data}, nil
 	}
+}
+
+// stamped reports whether another record begins here. Only that tells where the
+// engine has cut a line: what is no UTF-8 has become longer in its log.
+func stamped(r *bufio.Reader) bool {
+	b, err := r.Peek(stampLength + 1)
+	_, _, ok := cutStamp(b)
+	return err == nil && ok
 }
 
 func cutStamp(b []byte) (stamp string, data []byte, ok bool) {
@@ -300,7 +308,7 @@ func (l *logs) end(ctx context.Context, err error) observe.End {
 // ended asks the engine what became of a container whose output has ended.
 func (e *Engine) ended(ctx context.Context, id string, err error) observe.End {
 	c, failed := ask(ctx, e, "read on", func(ctx context.Context, api *client.Client) (container.InspectResponse, error) {
-		return api.ContainerInspect(ctx, id)
+		return inspect(ctx, api, id)
 	})
 	switch {
 	case cfcerr.KindOf(failed) == cfcerr.NoSuchObject:

@@ -28,9 +28,11 @@ type Order struct {
 	Progress func(catalog.DockerPull)
 }
 
+func (o Order) what() string { return strings.TrimSuffix("container "+o.Name, " ") }
+
 // Start starts a container that is there, or makes it first.
 func (e *Engine) Start(ctx context.Context, o Order) (catalog.DockerStarted, error) {
-	return use(ctx, e, "start container "+o.Name, func(ctx context.Context, api *client.Client) (out catalog.DockerStarted, err error) {
+	return use(ctx, e, "start "+o.what(), func(ctx context.Context, api *client.Client) (out catalog.DockerStarted, err error) {
 		c, err := e.find(ctx, api, o)
 		switch {
 		case cerrdefs.IsNotFound(err):
@@ -50,7 +52,7 @@ func (e *Engine) find(ctx context.Context, api *client.Client, o Order) (c conta
 	if o.Name == "" {
 		return c, cerrdefs.ErrNotFound
 	}
-	if c, err = api.ContainerInspect(ctx, o.Name); err != nil {
+	if c, err = inspect(ctx, api, o.Name); err != nil {
 		if cerrdefs.IsNotFound(err) && len(o.Config) == 0 {
 			err = cfcerr.New(cfcerr.NoSuchObject, "cannot start container %s: there is none, and no config to make it of", o.Name).With("container_id", o.Name)
 		}
@@ -88,7 +90,7 @@ func (e *Engine) startThis(ctx context.Context, api *client.Client, c container.
 	if err := api.ContainerStart(ctx, c.ID, container.StartOptions{}); err != nil {
 		return out, err
 	}
-	if c, err = api.ContainerInspect(ctx, c.ID); err != nil {
+	if c, err = inspect(ctx, api, c.ID); err != nil {
 		return out, err
 	}
 	return e.started(ctx, api, c, created, warnings), nil
@@ -102,7 +104,7 @@ func (e *Engine) started(ctx context.Context, api *client.Client, c container.In
 
 // Create makes a container without starting it.
 func (e *Engine) Create(ctx context.Context, o Order) (catalog.DockerStarted, error) {
-	return use(ctx, e, "create container "+o.Name, func(ctx context.Context, api *client.Client) (out catalog.DockerStarted, err error) {
+	return use(ctx, e, "create "+o.what(), func(ctx context.Context, api *client.Client) (out catalog.DockerStarted, err error) {
 		c, warnings, err := e.create(ctx, api, o)
 		if err != nil {
 			return out, err
@@ -139,7 +141,7 @@ func (e *Engine) create(ctx context.Context, api *client.Client, o Order) (c con
 	if err != nil {
 		return c, nil, err
 	}
-	if c, err = api.ContainerInspect(ctx, made.ID); err == nil {
+	if c, err = inspect(ctx, api, made.ID); err == nil {
 		err = e.judgeThere(ctx, api, c)
 	}
 	if err != nil {

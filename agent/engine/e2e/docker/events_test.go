@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -76,13 +77,28 @@ func TestEventsGoOnAfterTheEngineWasAway(t *testing.T) {
 
 // TestASlowEngine does not answer, and does again.
 func TestASlowEngine(t *testing.T) {
-	h := newHost(t, policy.Docker{}, enginetest.Options{})
+	h := newHost(t, policy.Docker{Exec: true}, enginetest.Options{})
 	thaw := h.real.Freeze()
 	refuse(h, cfcerr.Unavailable, "docker answer", catalog.DockerGetStatus)
 	ctx := within(t, time.Second)
 	if _, err := try(h, ctx, catalog.DockerGetStatus); cfcerr.KindOf(err) != cfcerr.Timeout {
 		t.Errorf("the caller's own deadline: %v", err)
 	}
+	var waiting sync.WaitGroup // what may take its time is not left to wait either
+	for _, row := range []struct {
+		op   *catalog.Op
+		args wamp.List
+	}{
+		{catalog.DockerStartContainer.Op, wamp.List{"web", box(nil)}}, {catalog.DockerUpdateImage.Op, wamp.List{"box:1"}}, {catalog.DockerStopContainer.Op, wamp.List{"other"}},
+		{catalog.DockerPruneImages.Op, nil}, {catalog.DockerOpenLogs.Op, wamp.List{"web"}}, {catalog.DockerExec.Op, wamp.List{"third", wamp.List{"/box"}}},
+	} {
+		waiting.Go(func() {
+			if _, err := h.rows.Call(within(t, time.Minute), h.caller(), row.op.Key(), row.args, nil); cfcerr.KindOf(err) != cfcerr.Unavailable {
+				t.Errorf("%s: %v", row.op.Name, err)
+			}
+		})
+	}
+	waiting.Wait()
 	thaw()
 	do(h, catalog.DockerGetStatus)
 }

@@ -75,6 +75,13 @@ func TestLogsKeepStreamsApart(t *testing.T) {
 	if out, errs := one.until(nil); out != "oh\r\nah\r\n" || errs != "" {
 		t.Errorf("at a terminal: %q, %q", out, errs)
 	}
+	for said, shown := range map[string]string{"é": "é", "\xff": "\ufffd"} { // what the engine cuts in two is lost in its log, and no more
+		long := d.logs(d.box(map[string]any{"Tty": true}, "say", "x"+strings.Repeat(said, 20_000)), wamp.Dict{"follow": true})
+		if out, _ := long.until(nil); strings.Count(out, shown) < 19_990 || !strings.HasSuffix(out, shown+"\r\n") {
+			t.Errorf("%q: %d of 20000 characters", said, strings.Count(out, shown))
+		}
+		long.ended("container-stopped", int64(0))
+	}
 	gone := d.box(nil, "wait")
 	f := d.logs(gone, wamp.Dict{"follow": true})
 	d.real.Do(http.MethodDelete, "/containers/"+gone+"?force=1", nil, nil)
