@@ -88,7 +88,7 @@ func Run(ctx context.Context, c Config, reload <-chan os.Signal, log *zap.Logger
 	err = runLayers(ctx,
 		[]part{{"uplink", d.uplink.Run}, {"control", server.Run}, {"signals", func(ctx context.Context) error { return d.signals(ctx, reload) }}},
 		[]part{{"node", d.node.Run}, {"streams", d.streams.Run}, {"docker", d.watchDocker}},
-		[]part{{"policy", d.policy.Run}})
+		[]part{{"policy", d.policy.Run}, {"review", d.review}})
 	log.Info("agent stopped", zap.Error(err))
 	return err
 }
@@ -128,6 +128,19 @@ func newDaemon(ctx context.Context, c Config, dir *state.Dir, log *zap.Logger) (
 func (d *Daemon) watchDocker(ctx context.Context) error {
 	defer d.engine.Close()
 	return d.node.host.WatchHost(ctx)
+}
+
+// review has streams end that a change of the host's policy forbids.
+func (d *Daemon) review(ctx context.Context) error {
+	for {
+		changed := d.policy.Changed()
+		d.node.host.ReviewStreams()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // listenForNode takes the socket that systemd holds, so that the port is never

@@ -106,6 +106,9 @@ func checkSize(rows, cols int64) error {
 	return nil
 }
 
+// Allowed refuses a command that runs when the host's policy allows none any more.
+func (x *Exec) Allowed() error { return judgeExec(x.engine.cfg.Rules()) }
+
 // Feed puts the command's output into p until it has ended; when ctx ends
 // before, the command is killed.
 func (x *Exec) Feed(ctx context.Context, p *observe.Pipe) observe.End {

@@ -156,8 +156,15 @@ func (e *Engine) judgeImage(ctx context.Context, api *client.Client, d policy.Do
 
 // mayExec refuses what the host's policy does not let anybody run commands in.
 func (e *Engine) mayExec(ctx context.Context, api *client.Client, c container.InspectResponse) error {
-	if !e.cfg.Rules().Exec {
-		return policy.Refused("exec", "does not allow to run commands within containers")
+	if err := judgeExec(e.cfg.Rules()); err != nil {
+		return err
 	}
 	return e.judgeThere(ctx, api, c)
+}
+
+func judgeExec(d policy.Docker) error {
+	if !d.Exec {
+		return policy.Refused("exec", "does not allow to run commands within containers")
+	}
+	return nil
 }

@@ -59,6 +59,7 @@ func (t *teller) end(well bool) {
 		t.later.Stop()
 	}
 	if t.ended = true; well && len(t.watch.order) > 0 {
+		t.watch.share = 1
 		t.tell()
 	}
 }
@@ -70,11 +71,14 @@ type watch struct {
 	share  float64
 }
 
+// exists is the status of a layer that was here before.
+const exists = "already exists"
+
 // weights are how much of a layer's way is behind it when a part begins, and
 // how much that part is.
 var weights = map[string]struct{ from, part float64 }{
 	"pulling fs layer": {0, 0}, "waiting": {0, 0}, "downloading": {0, 0.8}, "verifying checksum": {0.8, 0}, "download complete": {0.8, 0},
-	"extracting": {0.8, 0.2}, "pull complete": {1, 0}, "already exists": {1, 0},
+	"extracting": {0.8, 0.2}, "pull complete": {1, 0}, exists: {1, 0},
 }
 
 // see takes one message, and reports whether it is of a layer.
@@ -103,10 +107,15 @@ func (w *watch) see(m jsonmessage.JSONMessage) bool {
 	return true
 }
 
-// done is the share of all layers that is behind, by what is known of each.
+// done is the share of the layers that is behind, by what is known of each. Those
+// that were here do not count: the engine names them first, when nothing is done.
 func (w *watch) done(m jsonmessage.JSONMessage) float64 {
-	sum := 0.0
+	sum, pulled := 0.0, 0
 	for _, l := range w.layers {
+		if l.Status == exists {
+			continue
+		}
+		pulled++
 		weight := weights[l.Status]
 		sum += weight.from
 		switch {
@@ -116,7 +125,7 @@ func (w *watch) done(m jsonmessage.JSONMessage) float64 {
 			sum += weight.part * float64(m.Progress.Current) / float64(m.Progress.Total)
 		}
 	}
-	return min(1, sum/float64(len(w.layers)))
+	return min(1, sum/float64(max(1, pulled)))
 }
 
 func (w *watch) state(name string) catalog.DockerPull {

@@ -16,6 +16,20 @@ import (
 
 func stream(lines ...string) string { return strings.Join(lines, "\n") }
 
+// TestLayersThatAreHere are named first, and are no progress.
+func TestLayersThatAreHere(t *testing.T) {
+	w := watch{layers: map[string]*catalog.DockerPullLayer{}}
+	for _, c := range []struct {
+		id, status string
+		want       float64
+	}{{"a", "Already exists", 0}, {"b", "Already exists", 0}, {"c", "Pulling fs layer", 0}, {"c", "Download complete", 0.8}, {"c", "Pull complete", 1}} {
+		w.see(jsonmessage.JSONMessage{ID: c.id, Status: c.status})
+		if w.share != c.want {
+			t.Errorf("%s of %s: %v, expected %v", c.status, c.id, w.share, c.want)
+		}
+	}
+}
+
 func TestAPullIsFollowed(t *testing.T) {
 	layer := func(id, status string, current, total int) string {
 		return fmt.Sprintf(`{"id":%q,"status":%q,"progressDetail":{"current":%d,"total":%d}}`, id, status, current, total)

@@ -19,6 +19,7 @@ const (
 	ReasonClosed  = "closed"
 	ReasonExpired = "expired"
 	ReasonAgent   = "agent-stopped"
+	ReasonDenied  = "denied-by-host"
 )
 
 // Source is what a stream is fed by.
@@ -185,8 +186,13 @@ func (st *stream) feed(life context.Context) {
 	defer st.stop(nil)
 	end := st.source.Feed(life, st.pipe)
 	if life.Err() != nil { // whatever the source says of it
-		end.Reason = ReasonAgent
-		if cause := context.Cause(life); !errors.Is(cause, context.Canceled) {
+		cause := context.Cause(life)
+		switch {
+		case errors.As(cause, &end.Err):
+			end.Reason = ReasonDenied
+		case errors.Is(cause, context.Canceled):
+			end.Reason = ReasonAgent
+		default:
 			end.Reason = cause.Error()
 		}
 	}
@@ -271,6 +277,22 @@ func (s *Streams) Close(ctx context.Context, caller catalog.Caller, kind, id str
 		return *st.pipe.end, nil
 	case <-ctx.Done():
 		return End{}, ctx.Err()
+	}
+}
+
+// Review ends the streams that deny gives a reason for, which their readers are
+// told. It is called with the table locked.
+func (s *Streams) Review(deny func(kind string, owner catalog.Caller, source Source) *cfcerr.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.all {
+		if st.source == nil { // is being opened, and reviewed when it is
+			continue
+		}
+		if why := deny(st.kind, st.owner, st.source); why != nil {
+			st.stop(why)
+			s.log.Info("stream ended: it is not allowed any more", zap.String("kind", st.kind), zap.String("caller", st.owner.AuthID), zap.Error(why))
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -25,8 +26,33 @@ func (o *Ops) openStream(ctx context.Context, caller catalog.Caller, s catalog.S
 		src, opened, err = begin(ctx)
 		return src, err
 	})
+	if err == nil {
+		o.ReviewStreams() // the policy may have changed meanwhile
+	}
 	opened.Stream = id
 	return opened, err
+}
+
+// guarded is a source of which the host has more to say than whether it may be
+// opened.
+type guarded interface{ Allowed() error }
+
+// ReviewStreams ends the streams that the host's policy does not allow any more.
+func (o *Ops) ReviewStreams() {
+	o.cfg.Streams.Review(func(kind string, owner catalog.Caller, source observe.Source) *cfcerr.Error {
+		var err error
+		if op, ok := o.index.ByKey(kind); ok && o.cfg.Policy != nil {
+			err = o.cfg.Policy.Allow(op, owner, nil, nil)
+		}
+		if g, ok := source.(guarded); ok && err == nil {
+			err = g.Allowed()
+		}
+		var denied *cfcerr.Error
+		if err == nil || !errors.As(err, &denied) {
+			return nil
+		}
+		return denied
+	})
 }
 
 // bindStream binds what reads and closes the streams of a kind.

@@ -14,14 +14,33 @@ import (
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
 )
 
 // terminal is a command that echoes: an ops.Docker of which the tests use the
 // streams alone.
 type terminal struct {
 	ops.Docker
-	in   chan []byte
-	size string
+	in     chan []byte
+	size   string
+	review func()
+
+	forbids *catalog.Op // as the host's policy
+	noExec  bool
+}
+
+func (d *terminal) Allow(op *catalog.Op, _ catalog.Caller, _ wamp.List, _ wamp.Dict) error {
+	if op == d.forbids {
+		return cfcerr.New(cfcerr.DeniedByHost, "cannot call it").With("rule", "deny")
+	}
+	return nil
+}
+
+func (d *terminal) Allowed() error {
+	if d.noExec {
+		return cfcerr.New(cfcerr.DeniedByHost, "cannot run it").With("rule", "docker.exec")
+	}
+	return nil
 }
 
 func (d *terminal) Exec(_ context.Context, in catalog.ExecDockerContainerIn) (observe.Source, catalog.OpenedStream, error) {
@@ -71,7 +90,8 @@ func onStreams(t *testing.T, test func(d *terminal, call func(row *catalog.Op, a
 	synctest.Test(t, func(t *testing.T) {
 		d := &terminal{in: make(chan []byte)}
 		streams := observe.NewStreams(observe.Limits{}, nil)
-		host, err := ops.NewHost(ops.Config{Docker: d, Streams: streams})
+		host, err := ops.NewHost(ops.Config{Docker: d, Streams: streams, Policy: d})
+		d.review = host.ReviewStreams
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,4 +184,49 @@ func TestStreamRefuses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAChangeOfPolicyEndsStreams that it forbids, and no others.
+func TestAChangeOfPolicyEndsStreams(t *testing.T) {
+	for what, forbid := range map[string]func(*terminal){
+		"the operation":       func(d *terminal) { d.forbids = catalog.DockerExec.Op },
+		"commands":            func(d *terminal) { d.noExec = true },
+		"neither of the two":  func(*terminal) {},
+		"another of the rows": func(d *terminal) { d.forbids = catalog.DockerStopContainer.Op },
+		"the output":          func(d *terminal) { d.forbids = catalog.DockerOpenLogs.Op },
+	} {
+		onStreams(t, func(d *terminal, call func(*catalog.Op, ...any) (any, error)) {
+			end := func(read *catalog.Op, opened any) map[string]any {
+				v, err := call(read, opened.(catalog.OpenedStream).Stream, 0, 1000, 1000)
+				if err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				e, _ := v.(map[string]any)["end"].(map[string]any)
+				return e
+			}
+			command, err := call(catalog.DockerExec.Op, "c1", []any{"sh"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			output, err := call(catalog.DockerOpenLogs.Op, "c1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			forbid(d)
+			d.review()
+			for _, c := range []struct {
+				read   *catalog.Op
+				opened any
+				ends   bool
+			}{
+				{catalog.DockerReadExec.Op, command, d.noExec || d.forbids == catalog.DockerExec.Op},
+				{catalog.DockerReadLogs.Op, output, d.forbids == catalog.DockerOpenLogs.Op},
+			} {
+				e := end(c.read, c.opened)
+				if c.ends && (e["reason"] != "denied-by-host" || e["error"] != cfcerr.DeniedByHost.URI() || e["message"] == "") || !c.ends && e != nil {
+					t.Errorf("%s is forbidden: %s ends with %v", what, c.read.Name, e)
+				}
+			}
+		})
+	}
 }

@@ -107,6 +107,7 @@ type Policy struct {
 	denied map[*catalog.Op]bool
 	broken error
 	seen   stamp
+	change chan struct{} // closed and made anew by Reload
 }
 
 // stamp tells one state of the file from the next.
@@ -120,7 +121,7 @@ type stamp struct {
 
 // Open reads the policy at path. Optional says that there need be none.
 func Open(path string, optional bool, log *zap.Logger) *Policy {
-	p := &Policy{path: path, optional: optional, uid: os.Getuid(), log: log}
+	p := &Policy{path: path, optional: optional, uid: os.Getuid(), log: log, change: make(chan struct{})}
 	p.Reload()
 	return p
 }
@@ -170,11 +171,20 @@ func (p *Policy) Reload() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rules, p.denied, p.broken, p.seen = rules, denied, err, seen
+	close(p.change)
+	p.change = make(chan struct{})
 	if err != nil {
 		p.log.Error("host policy cannot be used: reading alone is allowed", zap.String("path", p.path), zap.Error(err))
 		return
 	}
 	p.log.Info("host policy", zap.String("path", p.path), zap.Bool("present", seen.there), zap.Bool("read_only", rules.ReadOnly))
+}
+
+// Changed is closed when the rules in force may have become others.
+func (p *Policy) Changed() <-chan struct{} {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.change
 }
 
 func (p *Policy) read(there bool) (Rules, error) {
