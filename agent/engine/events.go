@@ -38,10 +38,10 @@ const (
 )
 
 // Watch tells what happens until ctx ends. While the engine is away nothing is
-// told; when it is back, the rest is: what the engine still has, and for
-// containers also what it never told, by comparing. Nothing is told twice.
+// told; when it is back, the rest is: what the engine still has, and also what
+// it never told, by comparing containers and images. Nothing is told twice.
 func (e *Engine) Watch(ctx context.Context, tell func(Event)) error {
-	w := &watcher{engine: e, tell: tell, seen: map[string]int64{}}
+	w := &watcher{engine: e, tell: tell, seen: map[string]int64{}, images: gallery{}}
 	wait := lookAgainFirst
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -71,14 +71,16 @@ type watcher struct {
 	engine *Engine
 	tell   func(Event)
 	known  map[string]state // nil before the engine was first there
-	begin  int64            // when that was, by the engine's clock; what was before is not told
-	last   int64            // time of the last event
+	images gallery
+	begin  int64 // when that was, by the engine's clock; what was before is not told
+	last   int64 // time of the last event
 	// seen are the events of the last moments, which the engine may tell again
 	// when it is asked from the last one on.
 	seen map[string]int64
 	// found are the events that comparing has told, by action and id, which the
 	// engine may still tell late.
-	found map[string]bool
+	found    map[string]bool
+	compared int64 // when that was
 }
 
 // overlap is how far back the engine is asked, since events that happen at the
@@ -97,10 +99,14 @@ func (w *watcher) follow(ctx context.Context) error {
 	}
 	if w.known == nil {
 		w.begin, w.last = now, now
-		if w.known, err = w.list(ctx, api); err != nil {
-			w.known = nil
+		known, err := w.list(ctx, api)
+		if err == nil {
+			w.images, err = w.hang(ctx, api)
+		}
+		if err != nil {
 			return err
 		}
+		w.known = known
 	} else if err := w.catchUp(ctx, api, now); err != nil {
 		return err
 	}
@@ -124,6 +130,13 @@ func (w *watcher) catchUp(ctx context.Context, api *client.Client, now int64) er
 		return err
 	}
 	there, err := w.list(ctx, api)
+	if err != nil {
+		return err
+	}
+	images, err := w.hang(ctx, api)
+	if err == nil {
+		w.compared, err = w.clock(ctx, api)
+	}
 	if err != nil {
 		return err
 	}
@@ -151,6 +164,11 @@ func (w *watcher) catchUp(ctx context.Context, api *client.Client, now int64) er
 			missed("start", id, there[id])
 		}
 	}
+	for _, c := range w.images.changes(images) {
+		w.found[c.action+" "+c.id] = true
+		w.tell(Event{Object: "image", Action: c.action, ID: c.id, Time: time.Unix(0, now), Attributes: map[string]string{"name": c.name}, Missed: true})
+	}
+	w.images = images
 	return nil
 }
 
@@ -196,10 +214,19 @@ func (w *watcher) listen(ctx context.Context, api *client.Client, until string) 
 	defer cancel()
 	messages, errs := api.Events(ctx, events.ListOptions{Since: moment(w.last - overlap), Until: until,
 		Filters: filters.NewArgs(filters.Arg("type", "container"), filters.Arg("type", "image"))})
-	for {
+	for look := (<-chan time.Time)(nil); ; {
+		if w.images.unsure && look == nil && until == "" {
+			look = time.After(lookAt)
+		}
 		select {
 		case m := <-messages:
 			w.take(m)
+		case <-look:
+			images, err := w.hang(ctx, api)
+			if err != nil {
+				return err
+			}
+			w.images, look = images, nil
 		case err := <-errs:
 			if until != "" && errors.Is(err, io.EOF) {
 				return nil
@@ -221,7 +248,9 @@ func (w *watcher) take(m events.Message) {
 	action, other := string(m.Action), map[string]string{"start": "die", "die": "start"}
 	if late := action + " " + m.Actor.ID; w.found[late] {
 		delete(w.found, late)
-		return
+		if m.Type != events.ImageEventType || m.TimeNano <= w.compared { // which happen again
+			return
+		}
 	}
 	delete(w.found, other[action]+" "+m.Actor.ID)
 	w.apply(Event{Object: string(m.Type), Action: string(m.Action), ID: m.Actor.ID, Time: time.Unix(0, m.TimeNano), Attributes: m.Actor.Attributes})
@@ -241,6 +270,9 @@ func (w *watcher) apply(v Event) {
 		case "destroy":
 			delete(w.known, v.ID)
 		}
+	}
+	if v.Object == "image" {
+		w.images.take(v)
 	}
 	w.tell(v)
 }

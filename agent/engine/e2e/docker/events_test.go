@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"fabric.center/cfc/agent/engine"
 	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
@@ -73,6 +74,51 @@ func TestEventsGoOnAfterTheEngineWasAway(t *testing.T) {
 			t.Errorf("%s was told %d times, expected %d", event, n, want)
 		}
 	}
+}
+
+// TestImagesThatChangeUnseen: the engine forgets its events when it restarts, and
+// nobody was there to hear them. What is told once is not told again.
+func TestImagesThatChangeUnseen(t *testing.T) {
+	real := enginetest.Start(t, enginetest.Options{})
+	for _, name := range []string{"box:1", "old:1", "told:1"} {
+		real.Build(name, nil, "LABEL name="+name)
+	}
+	ids := map[string]string{}
+	id := func(name string) string {
+		var i struct{ ID string }
+		real.Do(http.MethodGet, "/images/"+name+"/json", nil, &i)
+		ids[name] = i.ID
+		return i.ID
+	}
+	b := newBridge(t, real.Socket)
+	h := hostOf(t, real, func(c *engine.Config) { c.Socket = b.socket })
+	h.watch()
+	real.Tag("told:1", "told:2")
+	h.once("on_image_tag " + id("told:1"))
+	id("old:1")
+	b.cut()
+	real.Do(http.MethodDelete, "/images/old:1", nil, nil)
+	real.Tag("box:1", "new:1")
+	real.Stop()
+	real.Restart()
+	b.join()
+	h.once("on_image_delete " + ids["old:1"])
+	if about := h.once("on_image_untag " + ids["old:1"]); about["name"] != "old:1" || about["missed"] != true {
+		t.Errorf("untagged: %v", about)
+	}
+	tagged := "on_image_tag " + id("box:1")
+	before, about := h.count(tagged) // of which the probes of watch are some
+	if about["name"] != "new:1" || about["missed"] != true {
+		t.Errorf("tagged: %v", about)
+	}
+	h.once("on_image_tag " + ids["told:1"])
+	real.Tag("box:1", "new:2") // and what happens now is told
+	h.eventually("the next tag", func() error {
+		if n, _ := h.count(tagged); n != before+1 {
+			return fmt.Errorf("%d of %d", n, before+1)
+		}
+		return nil
+	})
 }
 
 // TestASlowEngine does not answer, and does again.
