@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"github.com/gammazero/nexus/v3/wamp"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // A guest is any program. The node calls it gone when its process is and
@@ -21,11 +24,16 @@ import (
 // keeps it listed. And when the node kills one it closes no pipe: when such a
 // child ends at last, the node drops whatever guest has the id by then. So the
 // node is always asked to stop a guest in order, which closes the pipes, and
-// killing is done here.
+// killing is done here. Nor does the node signal more than the guest itself: what
+// a guest has started, and not let go as a daemon does, ends behind it here.
 
 // stopGuest stops one, whether or not its process still runs.
 func (n *Node) stopGuest(ctx context.Context, by string, w ops.Worker, kill bool) (catalog.Dict, error) {
 	process, ours := n.ours(ctx, w.PID)
+	var family []host.Process
+	if ours {
+		family = n.family(ctx, process)
+	}
 	result := catalog.Dict{"id": w.ID, "type": w.Type}
 	v, err := n.call(ctx, share(ctx, stopCall), "stop_worker", w.ID, kill && !n.seesProcesses(ctx))
 	switch kind := cfcerr.KindOf(err); {
@@ -42,9 +50,45 @@ func (n *Node) stopGuest(ctx context.Context, by string, w ops.Worker, kill bool
 			return nil, cfcerr.New(cfcerr.CannotStop, "cannot stop worker %s: %w", w.ID, err).With("worker_id", w.ID)
 		}
 	}
+	if err := n.endFamily(ctx, family, kill); err != nil {
+		return nil, cfcerr.New(cfcerr.CannotStop, "cannot stop all of worker %s: what it has started: %w", w.ID, err).With("worker_id", w.ID)
+	}
 	result["who"], result["kill"] = by, kill
 	return result, n.untilGone(ctx, w.ID, w.Created)
 }
+
+// family is what a guest has started, as long as it can be told: when the guest
+// is gone, its children are nobody's.
+func (n *Node) family(ctx context.Context, guest host.Process) []host.Process {
+	family, err := guest.Descendants(ctx)
+	if err != nil {
+		n.log.Warn("cannot look for what a guest has started", zap.Int("pid", guest.PID), zap.Error(err))
+	}
+	return family
+}
+
+// endFamily ends what a guest has left behind, which may have ended with it.
+func (n *Node) endFamily(ctx context.Context, family []host.Process, kill bool) error {
+	if !kill {
+		for _, p := range family {
+			if err := p.Signal(ctx, unix.SIGTERM); err != nil {
+				return err
+			}
+		}
+		wait, cancel := context.WithTimeout(ctx, share(ctx, familyWait))
+		defer cancel()
+		for slices.ContainsFunc(family, func(p host.Process) bool { return p.Alive(wait) }) && pause(wait, 20*time.Millisecond) {
+		}
+	}
+	var failed []error
+	for _, p := range family {
+		failed = append(failed, p.Kill(ctx))
+	}
+	return errors.Join(failed...)
+}
+
+// familyWait is how long what a guest has started may take to end behind it.
+const familyWait = 3 * time.Second
 
 // seesProcesses reports whether the node's processes can be seen from here.
 func (n *Node) seesProcesses(ctx context.Context) bool {

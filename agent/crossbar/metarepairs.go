@@ -147,10 +147,10 @@ func (m meta) history(ctx context.Context, args wamp.List, kwargs wamp.Dict) (an
 		return nil, err
 	}
 	list, _ := wamp.AsList(v)
-	events, seen := wamp.List{}, map[any]bool{}
+	events, seen := wamp.List{}, map[int64]bool{}
 	for _, x := range list {
 		e, _ := wamp.AsDict(x)
-		if id := e["publication"]; int64(len(events)) < limit && !seen[id] {
+		if id, _ := wamp.AsInt64(e["publication"]); int64(len(events)) < limit && !seen[id] {
 			seen[id] = true
 			events = append(events, x)
 		}

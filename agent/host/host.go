@@ -103,6 +103,33 @@ func (p Process) Children(ctx context.Context) ([]Process, error) {
 	return children, nil
 }
 
+// Descendants are its living child processes, and theirs, and so on: all that
+// has not outlived the one who started it.
+func (p Process) Descendants(ctx context.Context) ([]Process, error) {
+	pids, err := process.PidsWithContext(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list processes: %w", err)
+	}
+	children := map[int][]int{}
+	for _, pid := range pids {
+		h, err := process.NewProcessWithContext(ctx, pid)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		if parent, err := h.PpidWithContext(ctx); err == nil {
+			children[int(parent)] = append(children[int(parent)], int(pid))
+		}
+	}
+	var found []Process
+	for next := children[p.PID]; len(next) > 0; next = next[1:] {
+		if d, err := Find(ctx, next[0]); err == nil {
+			found = append(found, d)
+		}
+		next = append(next, children[next[0]]...)
+	}
+	return found, nil
+}
+
 // Service is the systemd service that the process belongs to, empty where it
 // is none's.
 func (p Process) Service() string {

@@ -1,11 +1,13 @@
 package host
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -54,6 +56,44 @@ func TestProcessIsAPidAndItsStart(t *testing.T) {
 	group, err := Group(ctx, p.PID)
 	if err != nil || len(group) != 1 || group[0].PID != p.PID {
 		t.Errorf("its group is %v, %v", group, err)
+	}
+}
+
+func TestDescendantsAreAllThatWasNotLetGo(t *testing.T) {
+	ctx := context.Background()
+	c := exec.Command("sh", "-c", "sh -c 'sleep 61 & echo; wait' & (sleep 62 & echo $!); wait")
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+		_ = c.Wait()
+	})
+	for lines, s := 0, bufio.NewScanner(out); lines < 2 && s.Scan(); lines++ {
+	}
+	p, err := Find(ctx, c.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for end := time.Now().Add(5 * time.Second); len(got) != 2 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		all, err := p.Descendants(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = nil
+		for _, d := range all {
+			args, _ := d.Cmdline(ctx) // none where it has ended meanwhile
+			got = append(got, strings.Join(args, " "))
+		}
+	}
+	if len(got) != 2 || got[1] != "sleep 61" || !strings.HasPrefix(got[0], "sh -c sleep 61") {
+		t.Errorf("got %q, not the child and its child alone", got)
 	}
 }
 

@@ -3,6 +3,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +29,8 @@ func TestGuests(t *testing.T) {
 	}{
 		{"how they end", guestEnds},
 		{"a child that outlives its guest", guestsChild},
-		{"a kill while a child holds the pipe", killedGuest},
+		{"a kill while a daemon holds the pipe", killedGuest},
+		{"what it has started ends behind it", guestsFamily},
 	} {
 		if !t.Run(x.name, func(t *testing.T) { r.t = t; x.f(r) }) {
 			break
@@ -66,7 +71,7 @@ func guestsChild(r *rig) {
 }
 
 func killedGuest(r *rig) {
-	r.must("node.start_worker", "k", shell("sleep 4 & sleep 300"))
+	r.must("node.start_worker", "k", shell("(sleep 4 &); sleep 300"))
 	process, err := host.Find(context.Background(), r.pid("k"))
 	if err != nil {
 		r.t.Fatal(err)
@@ -77,10 +82,42 @@ func killedGuest(r *rig) {
 	if process.Alive(context.Background()) {
 		r.t.Error("it is killed, and lives")
 	}
-	// Another one of its id outlives the first one's child.
+	// Another one of its id outlives the first one's daemon.
 	r.must("node.start_worker", "k", shell("sleep 300"))
 	end := time.Now().Add(6 * time.Second)
-	r.wait("the child is gone", func() bool { return time.Now().After(end) })
+	r.wait("the daemon is gone", func() bool { return time.Now().After(end) })
 	r.must("node.get_worker", "k")
 	r.must("node.stop_worker", "k")
+}
+
+// The node signals the guest alone: its children would live on, and hold ports.
+func guestsFamily(r *rig) {
+	ctx := context.Background()
+	for _, kill := range []bool{false, true} {
+		file := filepath.Join(r.t.TempDir(), "pids")
+		r.must("node.start_worker", "f", shell(fmt.Sprintf("sh -c 'trap \"\" TERM; sleep 301 & echo $! >>%[1]s; wait' & echo $! >>%[1]s; sleep 302 & echo $! >>%[1]s; wait", file)))
+		var pids []string
+		r.wait("the guest has its children", func() bool {
+			text, _ := os.ReadFile(file)
+			pids = strings.Fields(string(text))
+			return len(pids) == 3
+		})
+		var family []host.Process
+		for _, pid := range pids {
+			n, err := strconv.Atoi(pid)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			p, err := host.Find(ctx, n)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.t.Cleanup(func() { _ = p.Kill(ctx) })
+			family = append(family, p)
+		}
+		r.must("node.stop_worker", "f", kill)
+		for _, p := range family {
+			r.wait("its child is gone", func() bool { return !p.Alive(ctx) })
+		}
+	}
 }
