@@ -103,16 +103,16 @@ func (n *Node) keepJoined(ctx context.Context, w *worker, realms []string) {
 	}
 }
 
-// forgetJoined drops realms that are gone, of workers that were seen.
+// forgetJoined drops realms that are gone, with their workers or before them.
 func (n *Node) forgetJoined(workers []ops.Worker) {
-	runs := map[string]bool{}
-	for _, w := range workers {
-		runs[w.ID] = true
+	runs := map[string]place{}
+	for _, seen := range workers {
+		runs[seen.ID] = workerSeen(n, seen).site(ops.RouterRealm, "", "").place()
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for key := range n.metas.joined {
-		if !runs[key.worker] {
+		if at, ok := runs[key.worker]; !ok || n.memory.hidden(at, key.realm) {
 			delete(n.metas.joined, key)
 		}
 	}

@@ -171,3 +171,34 @@ func TestMetaRepairs(t *testing.T) {
 	}
 	r.until("its end is told", func() bool { return strings.Contains(strings.Join(r.seen.metas(), " "), "on_delete 0 [12 5]") })
 }
+
+// A worker may live for years, and see any number of realms.
+func TestNothingIsKeptOfRealmsThatAreDown(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	kept := func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.metas.joined)
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		r.start(id, map[string]any{"name": "realm_" + id})
+	}
+	r.until("all realms are known", func() bool { return kept() == 3 })
+	r.stop("a")
+	r.stop("b")
+	r.until("those that are down are forgotten", func() bool { return kept() == 1 })
+}
+
+// A node that answers with what it must not ends no agent.
+func TestSessionsThatAreNone(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("w", "router")
+	r.start("a", map[string]any{"name": "realm1"})
+	r.fake.Answer("worker.w.realm.a.root.wamp.session.list", wamp.List{wamp.Dict{"session": 1}, wamp.List{}, "x"}, "")
+	r.fake.Answer("worker.w.realm.a.root.wamp.subscription.get_events", wamp.List{wamp.Dict{"publication": wamp.List{1}}, "x"}, "")
+	if v, err := r.meta("a", "wamp.subscription.get_events", 5, 2); err != nil {
+		t.Errorf("events are %v, %v", v, err)
+	}
+	r.stop("a")
+}
