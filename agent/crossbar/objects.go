@@ -323,10 +323,13 @@ func (n *Node) MayStop(ctx context.Context, r ops.Ref, options ops.StopOptions) 
 // MayStart implements ops.Node.
 func (n *Node) MayStart(ctx context.Context, r ops.Ref, config map[string]any, options ops.StopOptions) (anew bool, err error) {
 	s, err := n.site(ctx, r.Kind, r.Worker, r.Parent)
-	if x, ok := s.handling.(routes); ok && err == nil {
+	if err != nil {
+		return false, err
+	}
+	if x, ok := s.handling.(routes); ok {
 		return x.mayStart(ctx, s, config, options)
 	}
-	return false, err
+	return false, nil
 }
 
 // Stop implements ops.Node.

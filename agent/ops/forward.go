@@ -72,9 +72,16 @@ func (o *Ops) needWorker(ctx context.Context, id, procedure, want string) error 
 	return o.explainWorker(ctx, id, want)
 }
 
-// named adds which worker it is that the node has not got.
+// named adds which worker it is that the node has not got. A procedure that is
+// registered and has nobody behind it is that of a worker that goes away.
 func named(err error, worker string) error {
-	if worker == "" || cfcerr.KindOf(err) != cfcerr.NoSuchWorker {
+	kind := cfcerr.KindOf(err)
+	switch {
+	case worker == "":
+		return err
+	case kind == cfcerr.NoSuchProcedure:
+		return cfcerr.New(cfcerr.NotRunning, "cannot use worker %s: it, or what was called in it, goes away", worker).With("worker_id", worker)
+	case kind != cfcerr.NoSuchWorker:
 		return err
 	}
 	return cfcerr.New(cfcerr.NoSuchWorker, "cannot find worker %s: the node has no such worker", worker).With("worker_id", worker)

@@ -47,20 +47,57 @@ func ended(t *testing.T, what string, err error) {
 	}
 }
 
-// inTheMiddle are operations of every kind, reads, starts and stops, by the type
-// of worker, after the worker.
-func inTheMiddle(t *testing.T, kind string) map[string][]any {
+// populate starts in a worker what operations need; it gives those of every kind,
+// the reads, starts and stops of each object, by their names, with what comes
+// behind the worker.
+func (o operator) populate(id, kind string) map[string][]any {
+	o.Helper()
+	calls := map[string][]any{"worker.get_pythonpath": nil, "worker.add_pythonpath": {[]any{components(o.T)}}, "worker.get_cpu_affinity": nil}
+	socket := map[string]any{"type": "websocket"}
+	echo := map[string]any{"type": "class", "classname": "echo.Echo", "realm": appRealm, "role": "worker"}
+	web := func(at endpoint) map[string]any {
+		return map[string]any{"type": "web", "endpoint": at.config, "paths": map[string]any{"/": map[string]any{"type": "json", "value": 1}}}
+	}
+	// of adds an object's operations: the one that runs is stopped, another started.
+	of := func(key, object string, config map[string]any, parents ...any) {
+		one, other := append(slices.Clone(parents), "one"), append(slices.Clone(parents), "other", config)
+		calls[key+".get_"+object+"s"], calls[key+".get_"+object], calls[key+".stop_"+object], calls[key+".start_"+object] = parents, one, one, other
+	}
 	switch kind {
 	case "router":
-		return map[string][]any{"router.get_router_realm": {"r1"}, "router.get_router_transports": nil, "router.start_router_realm": {"r2", map[string]any{"name": "realm2"}},
-			"router.start_router_transport": {"t1", map[string]any{"type": "rawsocket", "endpoint": tcp(t).config}},
-			"router.stop_router_realm":      {"r1"}, "router.meta.wamp.session.list": {"r1"}, "worker.get_pythonpath": nil}
+		o.object("router", "router_realm", id).start("r1", map[string]any{"name": appRealm, "roles": appRoles()})
+		o.object("router", "router_realm", id).start("one", map[string]any{"name": "one"})
+		o.object("router", "router_realm_role", id, "r1").start("one", map[string]any{"name": "one", "permissions": []any{}})
+		o.object("router", "router_component", id).start("one", echo)
+		o.object("router", "router_transport", id).start("one", map[string]any{"type": "rawsocket", "endpoint": tcp(o.T).config})
+		o.object("router", "router_transport", id).start("t1", web(tcp(o.T)))
+		o.call("router.start_router_transport_path", id, "t1", "one", socket)
+		of("router", "router_realm", map[string]any{"name": "other"})
+		of("router", "router_realm_role", map[string]any{"name": "other", "permissions": []any{}}, "r1")
+		of("router", "router_component", echo)
+		of("router", "router_transport", map[string]any{"type": "rawsocket", "endpoint": tcp(o.T).config})
+		of("router", "router_transport_path", socket, "t1")
+		calls["router.meta.wamp.session.list"], calls["router.meta.wamp.registration.list"] = []any{"r1"}, []any{"r1"}
 	case "container":
-		return map[string][]any{"container.start_container_component": {"c1", goodConfigs["container.component_config"]}, "worker.get_pythonpath": nil, "worker.get_cpu_affinity": nil}
+		o.routed("beside")
+		local := unix(o.T, "beside")
+		o.object("router", "router_transport", "beside").start("t1", map[string]any{"type": "rawsocket", "endpoint": local.config,
+			"auth": map[string]any{"anonymous": map[string]any{"type": "static", "role": "worker"}}})
+		delete(echo, "role")
+		echo["transport"] = map[string]any{"type": "rawsocket", "url": "rs://localhost", "serializer": "cbor", "endpoint": local.config}
+		o.object("container", "container_component", id).start("one", echo)
+		of("container", "container_component", echo)
 	case "proxy":
-		return map[string][]any{"worker.get_pythonpath": nil, "worker.add_pythonpath": {[]any{components(t)}}}
+		connection := map[string]any{"transport": goodConfigs["connection_config"]["transport"], "auth": map[string]any{"anonymous-proxy": map[string]any{}}}
+		o.object("proxy", "proxy_connection", id).start("one", connection)
+		o.object("proxy", "proxy_transport", id).start("one", web(tcp(o.T)))
+		of("proxy", "proxy_connection", connection)
+		of("proxy", "proxy_transport", web(tcp(o.T)))
+		calls["proxy.stop_proxy_transport"] = []any{"one", true} // by a restart
+		calls["proxy.start_proxy_realm_route"] = []any{appRealm, map[string]any{"worker": "one", "listener": "one"}}
+		calls["proxy.start_web_transport_service"] = []any{"one", "x", map[string]any{"type": "json", "value": 1}}
 	}
-	return nil
+	return calls
 }
 
 // TestWorkersEndInTheMiddle freezes a worker of each type, so that operations of
@@ -72,6 +109,8 @@ func TestWorkersEndInTheMiddle(t *testing.T) {
 		options := map[string]any{}
 		if kind == "guest" {
 			options = map[string]any{"executable": "/bin/sleep", "arguments": []any{"600"}}
+		} else {
+			options["pythonpath"] = []any{components(t)}
 		}
 		for _, how := range []string{"killed", "stopped", "frozen"} {
 			t.Run(kind+" "+how, func(t *testing.T) {
@@ -79,11 +118,12 @@ func TestWorkersEndInTheMiddle(t *testing.T) {
 				o.T = t
 				id := "middle_" + kind
 				o.worker(id, kind, options)
-				if kind == "router" {
-					o.call("router.start_router_realm", id, "r1", map[string]any{"name": "realm1"})
+				calls := map[string][]any{} // of a guest there are none
+				if kind != "guest" {
+					calls = o.populate(id, kind)
 				}
 				n, _ := o.dict("pid", "node.get_worker", id)["pid"].(float64)
-				o.endIn(id, int(n), how, inTheMiddle(t, kind))
+				o.endIn(id, int(n), how, calls)
 				o.dict("controller_pid", "node.get_status")
 			})
 		}
@@ -125,7 +165,7 @@ func (o operator) endIn(id string, pid int, how string, calls map[string][]any) 
 	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 		o.Error(err)
 	}
-	if calls == nil {
+	if len(calls) == 0 {
 		return // a guest has no procedures that could answer again
 	}
 	if err := fleet.Poll(within(o.T, time.Minute), func() error { _, err := o.tryFor(5*time.Second, "worker.get_pythonpath", id); return err }); err != nil {
