@@ -17,12 +17,13 @@ var areas = map[string]string{
 	"docker": "Steer the containers of a node's host",
 	"router": "Steer router workers and their realms",
 	"meta":   "Look into realms: sessions, registrations, subscriptions",
+	"worker": "Look at workers from within: logs, processes, profiles",
 }
 
 // areaCommands are one command for each area of the catalogue, with a command
 // for each of its rows. What manages nodes stands in the area node.
 func (a *app) areaCommands() []*cobra.Command {
-	byArea := map[string]*cobra.Command{"node": a.nodeCommand(), "docker": a.dockerCommand()}
+	byArea := map[string]*cobra.Command{"node": a.nodeCommand(), "docker": a.dockerCommand(), "worker": a.workerCommand()}
 	var cmds []*cobra.Command
 	for _, o := range catalog.All() {
 		if o.Realm != catalog.Remote {

@@ -76,23 +76,28 @@ func (l *line) session(ctx context.Context) (Session, error) {
 	return s, err
 }
 
-// once calls a row of the node.
-func (l *line) once(ctx context.Context, o *catalog.Op, args wamp.List, kwargs wamp.Dict) (map[string]any, error) {
+// value calls a row of the node.
+func (l *line) value(ctx context.Context, o *catalog.Op, args wamp.List, kwargs wamp.Dict) (any, error) {
 	s, err := l.session(ctx)
 	if err != nil {
 		return nil, err
 	}
-	v, err := l.do(ctx, s, o, append(wamp.List{l.node}, args...), kwargs)
+	return l.do(ctx, s, o, append(wamp.List{l.node}, args...), kwargs)
+}
+
+// once is value for a row that gives a dict.
+func (l *line) once(ctx context.Context, o *catalog.Op, args wamp.List, kwargs wamp.Dict) (map[string]any, error) {
+	v, err := l.value(ctx, o, args, kwargs)
 	d, _ := v.(map[string]any)
 	return d, err
 }
 
-// call is once for a row that may be called again when nobody knows what became
+// call is value for a row that may be called again when nobody knows what became
 // of it, until the connection has been away for too long.
-func (l *line) call(ctx context.Context, o *catalog.Op, args wamp.List, kwargs wamp.Dict) (map[string]any, error) {
+func (l *line) call(ctx context.Context, o *catalog.Op, args wamp.List, kwargs wamp.Dict) (any, error) {
 	began := time.Now()
 	for wait := firstWait / 4; ; wait = min(2*wait, longWait/6) {
-		v, err := l.once(ctx, o, args, kwargs)
+		v, err := l.value(ctx, o, args, kwargs)
 		if err == nil || ctx.Err() != nil || !away(err) || time.Since(began) > patience {
 			return v, err
 		}
@@ -136,7 +141,7 @@ func (f *flow) opened(ctx context.Context) (map[string]any, error) {
 // A stream that is gone is opened again where that goes on at the same place.
 func (f *flow) follow(ctx context.Context, show func(record map[string]any) error) (end map[string]any, err error) {
 	for {
-		b, err := f.call(ctx, f.rows.Read.Op, wamp.List{f.id, f.from, readMost, readWait.Milliseconds()}, nil)
+		v, err := f.call(ctx, f.rows.Read.Op, wamp.List{f.id, f.from, readMost, readWait.Milliseconds()}, nil)
 		if cfcerr.KindOf(err) == cfcerr.NoSuchObject && f.again() {
 			_, err = f.opened(ctx)
 			if err == nil {
@@ -146,6 +151,7 @@ func (f *flow) follow(ctx context.Context, show func(record map[string]any) erro
 		if err != nil {
 			return nil, err
 		}
+		b, _ := v.(map[string]any)
 		records, _ := b["records"].([]any)
 		for _, r := range records {
 			if d, ok := r.(map[string]any); ok {
