@@ -14,7 +14,8 @@ import (
 const maxWaiting = 16
 
 // lanes let one mutation of each object through at a time, first come first
-// served. A lane is held no longer than the deadline of the call in it.
+// served. A lane is held no longer than the deadline of the call in it, or what a
+// restart takes that has begun.
 type lanes struct {
 	mu   sync.Mutex
 	open map[string]*queue

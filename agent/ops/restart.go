@@ -12,6 +12,18 @@ import (
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
+// endTime is how long a restart goes on when nobody waits for it any more.
+const endTime = time.Minute
+
+// toTheEnd is for what must not be left half done: a caller who loses patience,
+// or his connection, would leave down what he only wanted to have restarted.
+func toTheEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() != nil {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), endTime)
+}
+
 // restartObject stops an object and starts it again as it was.
 func (o *Ops) restartObject(ctx context.Context, caller catalog.Caller, r Ref) (catalog.Dict, error) {
 	d, err := o.getObject(ctx, r)
@@ -19,6 +31,8 @@ func (o *Ops) restartObject(ctx context.Context, caller catalog.Caller, r Ref) (
 		return nil, err
 	}
 	config, _ := wamp.AsDict(d["config"])
+	ctx, cancel := toTheEnd(ctx)
+	defer cancel()
 	if _, err = o.stopObject(ctx, caller, r, StopOptions{}); err != nil {
 		return nil, err
 	}
@@ -72,6 +86,8 @@ func (o *Ops) restartWorker(ctx context.Context, by, id string, without Ref) err
 			all = append(all, some...)
 		}
 	}
+	ctx, cancel := toTheEnd(ctx)
+	defer cancel()
 	if _, err := o.endWorker(ctx, by, id, false); err != nil {
 		return err
 	}

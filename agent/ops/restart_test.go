@@ -1,6 +1,7 @@
 package ops_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,6 +87,36 @@ func TestARestartNeedsToKnowTheWorker(t *testing.T) {
 	r.must("proxy.start_proxy_transport", "p", "t", listening(1, nil))
 	r.refused(cfcerr.NotSupported, "proxy.stop_proxy_transport", "p", "t", true)
 	if got := r.must("proxy.get_proxy_transports", "p"); fmt.Sprint(got) != "[t]" {
+		t.Errorf("transports are %v", got)
+	}
+}
+
+// Who only wanted a restart, and loses patience or the connection in the middle
+// of it, has not wanted all of the worker to be gone.
+func TestARestartIsNotLeftHalfDone(t *testing.T) {
+	r := proxyRig(t)
+	route := r.onlyRoute("com.a")
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	release := r.node.Hang("start_worker")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.Call(ctx, as(wire.Owner), "proxy.stop_proxy_transport", wamp.List{"p", "t", true}, nil)
+		ended <- err
+	}()
+	r.until("the worker is down", func() bool { return r.node.Calls("start_worker") == 2 })
+	leave()
+	release()
+	if err := <-ended; err != nil {
+		t.Fatalf("the restart says %v", err)
+	}
+	if got := r.must("proxy.get_proxy_transports", "p"); fmt.Sprint(got) != "[web]" || r.onlyRoute("com.a") != route {
+		t.Errorf("transports are %v", got)
+	}
+	// Nothing has begun for one who has left already.
+	_, err := r.Call(ctx, as(wire.Owner), "proxy.stop_proxy_transport", wamp.List{"p", "web", true}, nil)
+	wantKind(t, cfcerr.Canceled, nil, err)
+	if got := r.must("proxy.get_proxy_transports", "p"); fmt.Sprint(got) != "[web]" {
 		t.Errorf("transports are %v", got)
 	}
 }
