@@ -47,7 +47,7 @@ func (a *app) eventsCommand() *cobra.Command {
 	f := &follower{app: a, seen: map[string]counted{}}
 	cmd := &cobra.Command{
 		Use: "events [TOPIC…]", Short: "Follow events until Ctrl-C",
-		Long: "Follow the events of the realm until Ctrl-C, one line each, with --json one JSON object a line.\n\n" +
+		Long: "Follow the events of the realm until Ctrl-C, one line each, with --json one JSON object a line and nothing shortened.\n\n" +
 			"Without a topic all that the role may read. A topic is a URI or its end, such as node.on_worker_started.\n" +
 			"When the connection is lost it is made again; what happened meanwhile is not told again, and standard error says so.",
 		ValidArgsFunction: completeTopics,
@@ -241,7 +241,7 @@ func (f *follower) show(topic string, e *wamp.Event) bool {
 	if f.flags.json {
 		f.fail = writeEventJSON(f.Stdout, topic, args, plain(e.ArgumentsKw))
 	} else {
-		_, f.fail = fmt.Fprintln(f.Stdout, eventLine(topic, args))
+		_, f.fail = fmt.Fprintln(f.Stdout, eventLines(topic, args))
 	}
 	return f.fail == nil
 }
@@ -271,22 +271,48 @@ func detailsOf(args []any) map[string]any {
 	return d
 }
 
-// eventLine is time, topic, ids and what details say beyond counters.
-func eventLine(topic string, args []any) string {
+// longest is how much of one detail fits on the line of an event.
+const longest = 160
+
+// eventLines is time, topic, ids and what details say beyond counters, on a
+// line; what a worker has written, on a line for each of its own.
+func eventLines(topic string, args []any) string {
 	d := detailsOf(args)
-	parts := []string{cell(d["time"]), clean(shortTopic(topic))}
 	if d != nil {
 		args = args[:len(args)-1]
 	}
-	for _, x := range args {
-		parts = append(parts, cell(x))
+	head := func(time any) []string {
+		parts := []string{cell(time), clean(shortTopic(topic))}
+		for _, x := range args {
+			parts = append(parts, cell(x))
+		}
+		return parts
 	}
+	if logged, _ := d["lines"].([]any); topic == catalog.OnWorkerLog.URI() && len(logged) > 0 {
+		var lines []string
+		for _, l := range dicts(logged) {
+			lines = append(lines, strings.Join(append(head(l["time"]), cell(l["text"])), "  "))
+		}
+		if lost, _ := wamp.AsInt64(d["lost"]); lost > 0 {
+			lines = append(lines, strings.Join(append(head(d["time"]), fmt.Sprintf("(%d more lines)", lost)), "  "))
+		}
+		return strings.Join(lines, "\n")
+	}
+	parts := head(d["time"])
 	for _, k := range keys(d, nil) {
 		if !slices.Contains([]string{"time", "boot", "seq", "tseq"}, k) {
-			parts = append(parts, clean(k)+"="+cell(d[k]))
+			parts = append(parts, clean(k)+"="+shortened(cell(d[k])))
 		}
 	}
 	return strings.Join(parts, "  ")
+}
+
+// shortened is the beginning of a text that is longer than a line takes.
+func shortened(s string) string {
+	if r := []rune(s); len(r) > longest {
+		return string(r[:longest]) + "… (whole with --json)"
+	}
+	return s
 }
 
 func writeEventJSON(w io.Writer, topic string, args []any, kwargs any) error {

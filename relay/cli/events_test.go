@@ -80,6 +80,33 @@ func TestEventsAreOneLineEach(t *testing.T) {
 	})
 }
 
+// What a worker has written is read line by line, and a detail of kilobytes does
+// not bury the rest.
+func TestEventsForPeople(t *testing.T) {
+	for name, tt := range map[string]struct {
+		topic   string
+		details wamp.Dict
+		want    string
+	}{
+		"log": {catalog.OnWorkerLog.URI(), wamp.Dict{"time": "T9", "lost": 3, "seq": 1, "lines": wamp.List{
+			wamp.Dict{"time": "T1", "seq": 1, "level": nil, "text": "ready <router>"}, wamp.Dict{"time": "T2", "seq": 2, "text": "a\x1b[2J"}}},
+			"T1  worker.on_worker_log  n1  w1  ready <router>\nT2  worker.on_worker_log  n1  w1  a\\x1b[2J\nT9  worker.on_worker_log  n1  w1  (3 more lines)\n"},
+		"long": {catalog.OnWorkerStarted.URI(), wamp.Dict{"time": "T1", "a": wamp.Dict{"b": strings.Repeat("x", 9000)}, "z": "<z>"},
+			"T1  node.on_worker_started  n1  w1  a={\"b\":\"" + strings.Repeat("x", longest-6) + "… (whole with --json)  z=<z>\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := follow(t, newRig(t))
+				f.session().emit(tt.topic, &wamp.Event{Arguments: wamp.List{"n1", "w1", tt.details}})
+				f.finish(0)
+				if got := f.out.String(); got != tt.want {
+					t.Errorf("\n got %q\nwant %q", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func TestEventsAsJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := follow(t, newRig(t), "--json", "node.on_worker_started", "on_node_online", "com.example.topic")
@@ -98,7 +125,7 @@ func TestEventsAsJSON(t *testing.T) {
 			}
 			got = append(got, e)
 		}
-		if len(got) != 2 || got[0]["topic"] != catalog.OnWorkerStarted.URI() || len(got[0]["args"].([]any)) != 3 || got[1]["kwargs"].(map[string]any)["a"] != "<b>" {
+		if strings.Contains(f.out.String(), `\u003c`) || len(got) != 2 || got[0]["topic"] != catalog.OnWorkerStarted.URI() || len(got[0]["args"].([]any)) != 3 || got[1]["kwargs"].(map[string]any)["a"] != "<b>" {
 			t.Errorf("%v", got)
 		}
 	})

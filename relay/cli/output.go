@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -127,21 +126,42 @@ func listing(w io.Writer, rows []map[string]any, t reflect.Type) error {
 	return tab.write(w)
 }
 
-// pairs prints a dict; the keys of dicts inside it are joined by dots.
+// pairs prints a dict; the keys of dicts inside it are joined by dots. A text
+// of several lines stands below all others, each line its own.
 func pairs(w io.Writer, d map[string]any, t reflect.Type) error {
-	tab := table{}
+	tab, texts := table{}, ""
 	var add func(prefix string, d map[string]any, t reflect.Type)
 	add = func(prefix string, d map[string]any, t reflect.Type) {
 		for _, k := range keys(d, t) {
-			if inner, ok := d[k].(map[string]any); ok && len(inner) > 0 {
+			inner, _ := d[k].(map[string]any)
+			text, _ := d[k].(string)
+			switch {
+			case len(inner) > 0 && onlyJSON(t, k):
+				tab.add(clean(prefix+k), "(with --json)")
+			case len(inner) > 0:
 				add(prefix+k+".", inner, fieldType(t, k))
-				continue
+			case strings.Contains(strings.TrimRight(text, "\n"), "\n"):
+				texts += "\n" + clean(prefix+k) + ":\n" + block(text)
+			default:
+				tab.add(clean(prefix+k), cell(d[k]))
 			}
-			tab.rows = append(tab.rows, []string{clean(prefix + k), cell(d[k])})
 		}
 	}
 	add("", d, t)
-	return tab.write(w)
+	if err := tab.write(w); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, texts)
+	return err
+}
+
+// block is a text of another machine, whose lines stay lines.
+func block(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(clean(strings.TrimRight(line, "\r\n")) + "\n")
+	}
+	return b.String()
 }
 
 // keys are those of d in the order of the fields of t, others by name behind
@@ -180,6 +200,13 @@ func fieldType(t reflect.Type, name string) reflect.Type {
 	return nil
 }
 
+// onlyJSON reports whether the type leaves a field to other programs, by the tag
+// show:"json".
+func onlyJSON(t reflect.Type, name string) bool {
+	i := slices.Index(fieldNames(t), name)
+	return i >= 0 && t.Field(i).Tag.Get("show") == "json"
+}
+
 // cell is a value on one line.
 func cell(v any) string {
 	switch v := v.(type) {
@@ -209,11 +236,11 @@ func cell(v any) string {
 	if isEmpty(v) {
 		return none
 	}
-	b, err := json.Marshal(v)
+	b, err := toJSON(v, "")
 	if err != nil {
 		return clean(fmt.Sprint(v))
 	}
-	return clean(string(b))
+	return clean(strings.TrimSuffix(string(b), "\n"))
 }
 
 func isNested(v any) bool {

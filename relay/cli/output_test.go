@@ -24,7 +24,7 @@ func TestCell(t *testing.T) {
 	}{
 		{nil, "-"}, {"", "-"}, {"a", "a"}, {true, "true"}, {int64(-1), "-1"}, {uint64(1 << 60), "1152921504606846976"},
 		{1.0, "1"}, {123456789.5, "123456789.5"}, {1e21, "1000000000000000000000"}, {[]byte{0xab}, "ab"},
-		{[]any{}, "-"}, {[]any{"a", nil, 1}, "a, -, 1"}, {[]any{[]any{1}}, "[[1]]"}, {map[string]any{}, "-"}, {map[string]any{"a": "<b>"}, `{"a":"\u003cb\u003e"}`},
+		{[]any{}, "-"}, {[]any{"a", nil, 1}, "a, -, 1"}, {[]any{[]any{1}}, "[[1]]"}, {map[string]any{}, "-"}, {map[string]any{"a": "<b>"}, `{"a":"<b>"}`},
 		{"two\nlines\t\x00\x1b[31m", `two\nlines\t\x00\x1b[31m`}, {"\u202eabc\u0085", `\u202eabc\u0085`}, {"ok \xff", "ok \ufffd"}, {"größe 日本", "größe 日本"},
 	} {
 		if got := cell(tt.v); got != tt.want {
@@ -54,6 +54,25 @@ func TestKeysFollowTheType(t *testing.T) {
 	}
 	if got := keys(d, nil); !reflect.DeepEqual(got, []string{"id", "a", "b", "z"}) {
 		t.Errorf("untyped: %v", got)
+	}
+}
+
+// A profile is read by people too: its table as a table, and what is for the
+// viewer not at all.
+func TestTextStaysText(t *testing.T) {
+	type profile struct {
+		Text string         `json:"text"`
+		ID   string         `json:"id"`
+		View map[string]any `json:"view" show:"json"`
+		Line string         `json:"line"`
+	}
+	v := map[string]any{"id": "p1", "text": "  own  function\n 50.0%  f\x1b[2J\n", "view": map[string]any{"frames": []any{1}}, "line": "one\n"}
+	var b strings.Builder
+	if err := show(&b, v, reflect.TypeFor[profile]()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "id    p1\nview  (with --json)\nline  one\\n\n\ntext:\n  own  function\n 50.0%  f\\x1b[2J\n"; b.String() != want {
+		t.Errorf("\n got %q\nwant %q", b.String(), want)
 	}
 }
 

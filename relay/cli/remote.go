@@ -11,13 +11,15 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// areas say what an area is about; one that is not listed gets a plain word.
+// areas say what an area is about; a command without a summary fails a test.
 var areas = map[string]string{
-	"node":   "Pair nodes, list them and steer them",
-	"docker": "Steer the containers of a node's host",
-	"router": "Steer router workers and their realms",
-	"meta":   "Look into realms: sessions, registrations, subscriptions",
-	"worker": "Look at workers from within: logs, processes, profiles",
+	"container": "Steer the components in container workers",
+	"docker":    "Steer the containers of a node's host",
+	"meta":      "Look into realms: sessions, registrations, subscriptions",
+	"node":      "Pair nodes, list them and steer them",
+	"proxy":     "Steer proxy workers: transports, connections, routes",
+	"router":    "Steer router workers: realms, roles, transports",
+	"worker":    "Look into workers: log, statistics, profile, CPUs",
 }
 
 // areaCommands are one command for each area of the catalogue, with a command
@@ -35,9 +37,7 @@ func (a *app) areaCommands() []*cobra.Command {
 			area = family(dashed(group), "")
 			byArea[group] = area
 		}
-		if area.Short = areas[group]; area.Short == "" {
-			area.Short = "Operations of area " + group
-		}
+		area.Short = areas[group]
 		if !slices.Contains(cmds, area) {
 			cmds = append(cmds, area)
 		}
@@ -77,8 +77,11 @@ func (a *app) operation(o *catalog.Op) *cobra.Command {
 	_, own := o.Group()
 	use := dashed(own) + " NODE"
 	for _, arg := range o.Args() {
-		if !arg.Optional {
+		switch {
+		case !arg.Optional:
 			use += " " + placeholder(arg.Name)
+		case arg.Pos >= 0:
+			use += " [" + placeholder(arg.Name) + "]"
 		}
 	}
 	var other []string

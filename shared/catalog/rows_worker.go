@@ -93,7 +93,7 @@ type (
 		Error      *string        `json:"error"`
 		Samples    int            `json:"samples"`
 		Text       string         `json:"text"`
-		Speedscope map[string]any `json:"speedscope"`
+		Speedscope map[string]any `json:"speedscope" show:"json"` // for the viewer, not for people
 	}
 	// WorkerShutdown is a worker that is down.
 	WorkerShutdown struct {
