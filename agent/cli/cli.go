@@ -138,7 +138,10 @@ func (a *App) configured(cmd *cobra.Command, only ...string) func() (daemon.Conf
 			s.File, s.Optional = daemon.DefaultFile, true
 		}
 		c := daemon.Config{Version: a.Version}
-		return c, config.Load(&c, s)
+		if err := config.Load(&c, s); err != nil {
+			return c, err
+		}
+		return c.Absolute()
 	}
 }
 
@@ -177,6 +180,9 @@ func (a *App) checkConfig() *cobra.Command {
 	cmd.RunE = func(*cobra.Command, []string) error {
 		c, err := load()
 		if err != nil {
+			return err
+		}
+		if err := c.CheckPolicy(); err != nil {
 			return err
 		}
 		fmt.Fprintf(a.Out, "the configuration is good: data in %s, the node dials %s\n", c.Data, c.Node.Listen)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"fabric.center/cfc/agent/control"
 	"fabric.center/cfc/agent/crossbar/adopt"
 	"fabric.center/cfc/agent/uplink/relaytest"
 	"fabric.center/cfc/shared/cfcerr"
@@ -430,11 +431,27 @@ func TestSmallCommands(t *testing.T) {
 	if code, out, _ := h.run("status"); code != exitFailure || !strings.Contains(out, "not paired") {
 		t.Errorf("status: exit %d, %q", code, out)
 	}
+	h.write("policy.yaml", "version: 1\nareas: {dokker: on}\n")
+	if code, out, errs := h.run("check-config"); code != exitUsage || out != "" || !strings.Contains(errs, "policy.yaml:2: areas.dokker") {
+		t.Errorf("check-config of a broken policy: exit %d, %q, %q", code, out, errs)
+	}
 	h.write("agent.yaml", "version: 1\ndata: 7\nnode: {listen: '0.0.0.0:1', superwise: true}\n")
 	for _, cmd := range []string{"check-config", "run", "status", "unpair"} {
 		code, _, errs := h.run(cmd)
 		if code != exitUsage || !strings.Contains(errs, "agent.yaml:2: data") || !strings.Contains(errs, "superwise") {
 			t.Errorf("%s: exit %d, %q", cmd, code, errs)
+		}
+	}
+}
+
+func TestPolicyLine(t *testing.T) {
+	for want, p := range map[string]control.PolicyStatus{
+		"/p": {Path: "/p", Present: true},
+		"/p is not there: all is allowed but Docker": {Path: "/p"},
+		"/p cannot be used: only reading is allowed": {Path: "/p", Present: true, Error: "x"},
+	} {
+		if got := policyLine(p); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

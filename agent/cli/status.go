@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"text/tabwriter"
-	"time"
 
 	"fabric.center/cfc/agent/control"
 	"fabric.center/cfc/agent/daemon"
@@ -12,6 +11,7 @@ import (
 	"fabric.center/cfc/agent/uplink"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/console"
+	"fabric.center/cfc/shared/wire"
 	"github.com/spf13/cobra"
 )
 
@@ -79,7 +79,7 @@ func (a *App) printStatus(s control.Status) error {
 	fmt.Fprintf(w, "pairing\t%s\n", pairingLine(s.Pairing))
 	fmt.Fprintf(w, "relay\t%s\n", relayLine(s.Uplink))
 	if e := s.Uplink.LastError; e != nil {
-		fmt.Fprintf(w, "\tlast error at %s: %s\n", at(e.At), console.Clean(e.Text))
+		fmt.Fprintf(w, "\tlast error at %s: %s\n", wire.Time(e.At), console.Clean(e.Text))
 		if e.URI == cfcerr.NodeUnpaired.URI() && s.Uplink.State != uplink.Connected {
 			fmt.Fprintf(w, "\tto pair again, by a new token: cfc-agent pair --replace %s\n", s.Uplink.Relay)
 		}
@@ -102,8 +102,6 @@ func (a *App) printStatus(s control.Status) error {
 	return w.Flush()
 }
 
-func at(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
-
 func pairingLine(p *state.Pairing) string {
 	if p == nil {
 		return "none; pair with: cfc-agent pair URL"
@@ -116,9 +114,9 @@ func relayLine(u uplink.Status) string {
 	case uplink.Unpaired:
 		return "none"
 	case uplink.Waiting:
-		return fmt.Sprintf("%s, not connected since %s, %d failures, next try %s", u.Relay, at(u.Since), u.Failures, at(u.NextTry))
+		return fmt.Sprintf("%s, not connected since %s, %d failures, next try %s", u.Relay, wire.Time(u.Since), u.Failures, wire.Time(u.NextTry))
 	}
-	return fmt.Sprintf("%s, %s since %s", u.Relay, u.State, at(u.Since))
+	return fmt.Sprintf("%s, %s since %s", u.Relay, u.State, wire.Time(u.Since))
 }
 
 func nodeLine(s control.Status) string {
@@ -138,6 +136,9 @@ func nodeLine(s control.Status) string {
 func policyLine(p control.PolicyStatus) string {
 	if p.Error != "" {
 		return p.Path + " cannot be used: only reading is allowed"
+	}
+	if !p.Present {
+		return p.Path + " is not there: all is allowed but Docker"
 	}
 	return p.Path
 }

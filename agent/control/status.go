@@ -35,8 +35,9 @@ type AgentStatus struct {
 
 // PolicyStatus is the host's own policy.
 type PolicyStatus struct {
-	Path  string `json:"path"`
-	Error string `json:"error,omitempty"` // set: only reading is allowed
+	Path    string `json:"path"`
+	Present bool   `json:"present"`         // not there: the defaults are in force
+	Error   string `json:"error,omitempty"` // set: only reading is allowed
 }
 
 // ProcessStatus is the process of a supervised node.

@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"fabric.center/cfc/agent/engine"
+	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/shared/config"
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
@@ -111,6 +114,37 @@ func (c Config) Validate() []config.Fault {
 	c.Docker.faults(fault)
 	return faults
 }
+
+// Absolute is c with the paths that the node is started with made absolute: it
+// is started in its own directory, where others would lead elsewhere.
+func (c Config) Absolute() (Config, error) {
+	paths := []*string{&c.Node.Dir}
+	if strings.ContainsRune(c.Node.Crossbar, filepath.Separator) { // else it is looked up in PATH
+		paths = append(paths, &c.Node.Crossbar)
+	}
+	for _, p := range paths {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return c, fmt.Errorf("cannot tell where %s is: %w", *p, err)
+		}
+		*p = abs
+	}
+	return c, nil
+}
+
+// policyFile is where the host's policy is, and whether there need be none.
+func (c Config) policyFile() (path string, optional bool) {
+	if c.Policy == "" {
+		return policy.DefaultPath, true
+	}
+	return c.Policy, false
+}
+
+// CheckPolicy finds what is wrong with the host's policy.
+func (c Config) CheckPolicy() error { return policy.Check(c.policyFile()) }
 
 // local reports whether only this host can reach the address: a node cannot
 // authenticate its agent.

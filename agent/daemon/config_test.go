@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"flag"
+	"os"
 	"testing"
 
 	"fabric.center/cfc/shared/config"
@@ -14,6 +15,26 @@ func TestPage(t *testing.T) {
 	page := config.Markdown(Config{}, EnvPrefix, true)
 	if err := config.UpdateRegion("../../shared/docs/CONFIG.md", "agent.yaml", page, *update); err != nil {
 		t.Error(err)
+	}
+}
+
+// The node is started in its own directory: a path that a person has given from
+// another one must not be looked up there.
+func TestPathsOfTheNodeAreAbsolute(t *testing.T) {
+	t.Chdir(t.TempDir())
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range [][4]string{
+		{"node", "venv/bin/crossbar", here + "/node", here + "/venv/bin/crossbar"},
+		{"/srv/node", "/opt/crossbar", "/srv/node", "/opt/crossbar"},
+		{"", "crossbar", "", "crossbar"},
+	} {
+		c, err := Config{Node: Node{Dir: tt[0], Crossbar: tt[1]}}.Absolute()
+		if err != nil || c.Node.Dir != tt[2] || c.Node.Crossbar != tt[3] {
+			t.Errorf("%q %q: %q %q, %v", tt[0], tt[1], c.Node.Dir, c.Node.Crossbar, err)
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ func (d *Daemon) Status() control.Status {
 			Boot: d.uplink.Boot(), Data: d.dir.Path(), Listen: d.node.ln.Addr().String(),
 			Dir: d.cfg.Node.Dir, Supervise: d.cfg.Node.Supervise},
 		Uplink: d.uplink.Status(), Node: d.node.Attached(), Process: d.node.process(),
-		Policy: control.PolicyStatus{Path: d.policy.Path()}, Faults: []string{},
+		Policy: control.PolicyStatus{Path: d.policy.Path(), Present: d.policy.Present()}, Faults: []string{},
 	}
 	p, err := d.dir.Pairing()
 	if err == nil {

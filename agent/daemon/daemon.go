@@ -103,10 +103,7 @@ func newDaemon(ctx context.Context, c Config, dir *state.Dir, log *zap.Logger) (
 		log.Warn("this host has no name", zap.Error(err))
 	}
 	d := &Daemon{cfg: c, log: log, started: time.Now(), dir: dir}
-	path, optional := c.Policy, false
-	if path == "" {
-		path, optional = policy.DefaultPath, true
-	}
+	path, optional := c.policyFile()
 	d.policy = policy.Open(path, optional, log.Named("policy"))
 	d.streams = observe.NewStreams(observe.Limits{}, log.Named("streams"))
 	d.node = &node{cfg: c.Node, ln: ln, dataDir: dir.Path(), log: log, since: d.started, index: catalog.NewIndex()}

@@ -200,6 +200,13 @@ func (p *Policy) read(there bool) (Rules, error) {
 	return r, nil
 }
 
+// Check reads the policy at path as the agent does, whoever asks: to whom the
+// file has to belong depends on the agent's user.
+func Check(path string, optional bool) error {
+	_, err := (&Policy{path: path, optional: optional}).read(false)
+	return err
+}
+
 // ownedWell refuses a file that somebody else could have written.
 func (p *Policy) ownedWell() error {
 	path, err := filepath.EvalSymlinks(p.path)
@@ -247,6 +254,13 @@ func (p *Policy) Err() error {
 	return p.broken
 }
 
+// Present reports whether there is a file; without one the defaults are in force.
+func (p *Policy) Present() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.seen.there
+}
+
 // Path is where the file is, or would be.
 func (p *Policy) Path() string { return p.path }
 
@@ -267,7 +281,7 @@ func (p *Policy) Allow(op *catalog.Op, _ catalog.Caller, args wamp.List, kwargs 
 	case p.rules.ReadOnly && op.Mutates():
 		return refusal(op, "read_only", "the host's policy allows reading alone")
 	case area == Off:
-		return refusal(op, "areas."+group, "the host's policy has this area off")
+		return refusal(op, "areas."+group, "the host's policy has area "+group+" off (areas."+group+" in "+filepath.Base(p.path)+")")
 	case area == ReadOnly && op.Mutates():
 		return refusal(op, "areas."+group, "the host's policy allows reading alone in this area")
 	case p.denied[op]:

@@ -61,7 +61,7 @@ func (d *Dir) refuseReplacing(r Request) error {
 	case err != nil:
 		return err
 	case old != nil:
-		return cfcerr.New(cfcerr.AlreadyExists, "cannot pair: this agent is node %s of realm %s on %s; unpair it first, or replace that pairing", old.NodeID, old.Realm, old.Relay)
+		return cfcerr.New(cfcerr.AlreadyExists, "cannot pair: this agent is node %s of realm %s on %s; run cfc-agent unpair first, or give that pairing up with --replace", old.NodeID, old.Realm, old.Relay)
 	}
 	return nil
 }

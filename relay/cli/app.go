@@ -56,11 +56,19 @@ func (a *app) root() *cobra.Command {
 	in(root, groupManage, a.loginCommand(), a.logoutCommand(), a.contextCommand(), a.statusCommand(),
 		a.realmCommand(), a.userCommand(), a.tokenCommand())
 	in(root, groupRemote, a.areaCommands()...)
-	in(root, groupOther, a.callCommand(), a.eventsCommand())
+	in(root, groupOther, a.callCommand(), a.eventsCommand(), a.versionCommand())
 	root.AddCommand(exitCodes())
 	root.SetHelpCommand(helpCommand(root))
 	a.completeFlags(root)
 	return root
+}
+
+// versionCommand is what relay and agent have too, beside --version.
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: words(), ValidArgsFunction: nothing, RunE: func(*cobra.Command, []string) error {
+		_, err := fmt.Fprintln(a.Stdout, a.Version)
+		return err
+	}}
 }
 
 // Groups of the root's help.

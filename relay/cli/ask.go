@@ -88,33 +88,38 @@ func one[In, Out any](ctx context.Context, a *app, p place, row catalog.Spec[In,
 	})
 }
 
-// each asks for every name at once, at most 16 at a time, and keeps the order.
-// What has gone meanwhile is left out.
-func each[T any](names []string, f func(name string) (T, error)) ([]T, error) {
-	found := make([]*T, len(names))
+// each asks for every name at once, at most 16 at a time, and keeps the order:
+// what ask gives for it, as its type and as it came. What has gone meanwhile is
+// left out.
+func each[T any](names []string, f func(name string) (T, any, error)) (all []T, raw []any, err error) {
+	type answer struct {
+		value T
+		raw   any
+	}
+	found := make([]*answer, len(names))
 	var g errgroup.Group
 	g.SetLimit(16)
 	for i, name := range names {
 		g.Go(func() error {
-			v, err := f(name)
+			v, raw, err := f(name)
 			switch kind := cfcerr.KindOf(err); {
 			case kind == cfcerr.NoSuchNode || kind == cfcerr.NoSuchRealm:
 				return nil
 			case err != nil:
 				return err
 			}
-			found[i] = &v
+			found[i] = &answer{v, raw}
 			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []T
-	for _, v := range found {
-		if v != nil {
-			all = append(all, *v)
+	raw = []any{} // a list in JSON, also when it is empty
+	for _, a := range found {
+		if a != nil {
+			all, raw = append(all, a.value), append(raw, a.raw)
 		}
 	}
-	return all, nil
+	return all, raw, nil
 }

@@ -14,7 +14,7 @@ import (
 func (a *app) nodeCommand() *cobra.Command {
 	var status string
 	ls := &cobra.Command{
-		Use: "ls", Short: "List the nodes of the realm", Args: words(), ValidArgsFunction: nothing,
+		Use: "ls", Short: "List the nodes of the realm", Long: "List the nodes of the realm, with --json each as cfc node show has it.", Args: words(), ValidArgsFunction: nothing,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listNodes(cmd.Context(), status) },
 	}
 	ls.Flags().StringVar(&status, "status", "", "only with this status: "+catalog.NodeStatus("").Form())
@@ -61,19 +61,16 @@ func (a *app) listNodes(ctx context.Context, status string) error {
 		return err
 	}
 	return a.with(ctx, "", func(_ place, s Session) error {
-		ids, raw, err := ask(ctx, a, s, catalog.RealmGetNodes, filter...)
+		ids, _, err := ask(ctx, a, s, catalog.RealmGetNodes, filter...)
+		if err != nil {
+			return err
+		}
+		nodes, raw, err := each(ids, func(id string) (catalog.NodeInfo, any, error) { return ask(ctx, a, s, catalog.RealmGetNode, id) })
 		if err != nil {
 			return err
 		}
 		if a.flags.json {
 			return writeJSON(a.Stdout, raw)
-		}
-		nodes, err := each(ids, func(id string) (catalog.NodeInfo, error) {
-			n, _, err := ask(ctx, a, s, catalog.RealmGetNode, id)
-			return n, err
-		})
-		if err != nil {
-			return err
 		}
 		tab := table{head: []string{"NODE", "STATUS", "SINCE", "REASON", "KIND", "VERSION", "AGENT", "HOST"}}
 		for _, n := range nodes {

@@ -12,7 +12,7 @@ import (
 
 func (a *app) realmCommand() *cobra.Command {
 	ls := &cobra.Command{
-		Use: "ls", Short: catalog.GetManagementRealms.Summary(), Args: words(), ValidArgsFunction: nothing,
+		Use: "ls", Short: catalog.GetManagementRealms.Summary(), Long: catalog.GetManagementRealms.Summary() + ", with --json each as cfc realm show has it.", Args: words(), ValidArgsFunction: nothing,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listRealms(cmd.Context()) },
 	}
 	create := &cobra.Command{
@@ -60,19 +60,18 @@ func (a *app) placeNamed(args []string) (place, error) {
 
 func (a *app) listRealms(ctx context.Context) error {
 	return a.with(ctx, realmOf(catalog.GetManagementRealms.Op), func(p place, s Session) error {
-		names, raw, err := ask(ctx, a, s, catalog.GetManagementRealms)
+		names, _, err := ask(ctx, a, s, catalog.GetManagementRealms)
+		if err != nil {
+			return err
+		}
+		realms, raw, err := each(names, func(name string) (catalog.RealmInfo, any, error) {
+			return ask(ctx, a, s, catalog.GetManagementRealm, name)
+		})
 		if err != nil {
 			return err
 		}
 		if a.flags.json {
 			return writeJSON(a.Stdout, raw)
-		}
-		realms, err := each(names, func(name string) (catalog.RealmInfo, error) {
-			r, _, err := ask(ctx, a, s, catalog.GetManagementRealm, name)
-			return r, err
-		})
-		if err != nil {
-			return err
 		}
 		tab := table{head: []string{"CURRENT", "REALM", "OWNER", "MEMBERS", "NODES", "ONLINE"}}
 		for _, r := range realms {

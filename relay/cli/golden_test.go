@@ -115,7 +115,7 @@ func TestOutput(t *testing.T) {
 		"node get-status n1", "node get-workers n1", "node get-worker n1 w1", "node start-worker n1 w1 router", "node stop-worker n1 w1 --kill", "node shutdown n1",
 		"router get-router-realms n1 w1", "router get-router-realm n1 w1 realm1", "router start-router-realm n1 w1 realm1 {\"name\":\"com.example\"}", "router stop-router-realm n1 w1 realm1",
 		"call cfc.remote.node.get_workers n1", "call com.example.none", "call com.example.many", "call com.example.evil", "call com.example.mixed",
-		"logout",
+		"version", "logout",
 	}
 	for file, flags := range map[string][]string{"people.golden": nil, "json.golden": {"--json"}} {
 		var b strings.Builder

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,7 +155,9 @@ func TestUsers(t *testing.T) {
 	r.refuse(cfcerr.InvalidArgument, "root", "delete_user")
 	r.refuse(cfcerr.NotAuthorized, "ann", "delete_user", "bob")
 	r.refuse(cfcerr.NotAuthorized, "bob", "delete_user", "bob")
-	r.refuse(cfcerr.LastOwner, "root", "delete_user", "ann")
+	if e := r.refuse(cfcerr.LastOwner, "root", "delete_user", "ann"); !strings.Contains(e.Message, "without an heir") {
+		t.Errorf("the way out is not told: %q", e.Message)
+	}
 	r.refuse(cfcerr.LastOwner, "root", "delete_user", "root")
 	r.refuse(cfcerr.NoSuchUser, "root", "delete_user", "ghost")
 	r.hub.sessions = []route.Identity{{AuthID: "bob", Realm: "r1"}, {AuthID: "bob", Realm: wire.UsersRealm}, {AuthID: "ann", Realm: "r1"}}

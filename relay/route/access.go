@@ -87,7 +87,7 @@ func (s *session) procedure(uri wamp.URI) (op *catalog.Op, key string, err error
 	}
 	switch {
 	case known && s.kind == member && !op.Access.Allows(s.caller.Role):
-		return nil, "", cfcerr.New(cfcerr.NotAuthorized, "cannot call %s: it needs the right to %s, and you are %s", name, op.Access, s.caller.Role)
+		return nil, "", cfcerr.New(cfcerr.NotAuthorized, "cannot call %s: it needs role %s, and you are %s", name, op.Access.Least(), s.caller.Role)
 	case known && op.Realm == catalog.Remote:
 		return op, op.Key(), nil
 	case known:

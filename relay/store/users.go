@@ -60,7 +60,7 @@ func (b *Bolt) DeleteUser(ctx context.Context, name, heir string) (inherited map
 			}
 		}
 		for realm := range in {
-			if err := leave(tx, realm, name, "delete"); err != nil {
+			if err := leave(tx, realm, name, "delete user "+name+" without an heir"); err != nil {
 				return err
 			}
 		}

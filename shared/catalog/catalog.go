@@ -61,15 +61,22 @@ func (a Access) String() string { return accessNames[a] }
 // Allows reports whether a member with this role may. For the rows of the
 // users realm it answers false: their handlers know who owns what.
 func (a Access) Allows(r wire.Role) bool {
+	least := a.Least()
+	return least != "" && r.Rank() >= least.Rank()
+}
+
+// Least is the least role of a management realm that may, empty where roles do
+// not decide.
+func (a Access) Least() wire.Role {
 	switch a {
 	case Read:
-		return r.Rank() >= wire.Viewer.Rank()
+		return wire.Viewer
 	case Write:
-		return r.Rank() >= wire.Operator.Rank()
+		return wire.Operator
 	case Admin:
-		return r.Rank() >= wire.Owner.Rank()
+		return wire.Owner
 	}
-	return false
+	return ""
 }
 
 // Scope says which ids precede a remote operation's own arguments.

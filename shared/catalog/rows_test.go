@@ -149,6 +149,9 @@ func TestAccess(t *testing.T) {
 				t.Errorf("access %q, role %q: %v", access, r, got)
 			}
 		}
+		if least := access.Least(); len(allowed) > 0 && least != allowed[0] || len(allowed) == 0 && least != "" {
+			t.Errorf("access %q: least role %q", access, least)
+		}
 	}
 }
 
