@@ -116,6 +116,12 @@ func TestServicesAreConfined(t *testing.T) {
 				t.Errorf("%s: %s=%s, expected %s", path, key, got, want)
 			}
 		}
+		// systemd gives a configuration directory to the service's user and lets it
+		// write there: the agent's user, and with it every component on the node,
+		// could write the host's own policy.
+		if got := u["Service.ConfigurationDirectory"]; len(got) > 0 {
+			t.Errorf("%s: ConfigurationDirectory=%v: /etc/cfc is root's, made by who installs", path, got)
+		}
 		// A node outlives the agent that supervises it, so that routing goes on.
 		mode := map[string]string{"cfc-agent.service": "process", "cfc-relay.service": "mixed"}[filepath.Base(path)]
 		if got := u.one(t, "Service.KillMode"); got != mode {
