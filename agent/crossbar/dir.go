@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"fabric.center/cfc/agent/crossbar/nodeconfig"
@@ -43,7 +44,7 @@ func (d Dir) Prepare(ctx context.Context) (pubkey string, err error) {
 	}
 	if d.WriteConfig {
 		if err := os.MkdirAll(d.Path, 0o700); err != nil {
-			return "", fmt.Errorf("cannot make node directory: %w", err)
+			return "", fmt.Errorf("cannot make node directory: %w%s", err, hint(err))
 		}
 	}
 	// It would win over the configuration, and lead the node elsewhere.
@@ -60,6 +61,14 @@ func (d Dir) Prepare(ctx context.Context) (pubkey string, err error) {
 		}
 	}
 	return pubkey, err
+}
+
+// hint says what to do about an error that the agent's own unit makes.
+func hint(err error) string {
+	if errors.Is(err, syscall.EROFS) {
+		return "; under systemd the agent may write below its own state directory only: make the directory, and name it in ReadWritePaths= (systemctl edit cfc-agent)"
+	}
+	return ""
 }
 
 // Address is the uplink as one that a stock node can dial.
@@ -90,7 +99,7 @@ func (d Dir) Pubkey() (string, error) {
 
 func (d Dir) makeKeys(ctx context.Context) error {
 	c := exec.CommandContext(ctx, d.Executable, "edge", "keys", "--cbdir", d.Path)
-	c.Env = nodeEnv(os.Environ())
+	c.Env = spoken(nodeEnv(os.Environ()))
 	if out, err := c.CombinedOutput(); err != nil {
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 		return fmt.Errorf("cannot make the node's keys with %s: %w: %s", d.Executable, err, plain(lines[len(lines)-1]))
@@ -131,7 +140,7 @@ func (d Dir) Check(ctx context.Context, name string, text []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	c := exec.CommandContext(ctx, d.Executable, "edge", "check", "--cbdir", dir, "--config", name)
-	c.Env = nodeEnv(os.Environ())
+	c.Env = spoken(nodeEnv(os.Environ()))
 	out, err := c.CombinedOutput()
 	if err == nil {
 		return nil
@@ -143,6 +152,10 @@ func (d Dir) Check(ctx context.Context, name string, text []byte) error {
 	}
 	return fmt.Errorf("cannot check the configuration with %s edge check: %w", d.Executable, err)
 }
+
+// spoken has a crossbar command write what it says: it ends without emptying the
+// buffer that Python has for everything but a terminal.
+func spoken(env []string) []string { return append(env, "PYTHONUNBUFFERED=1") }
 
 // nodeEnv is the environment of the node: the agent's, without what is the
 // agent's own or would override the uplink.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"fabric.center/cfc/agent/crossbar/nodeconfig"
@@ -86,6 +87,34 @@ func TestCheckPassesOnWhatTheNodeSays(t *testing.T) {
 	d.Executable = filepath.Join(dir, "nothing")
 	if err := d.Check(context.Background(), "config.yaml", nil); err == nil || !strings.Contains(err.Error(), "nothing") {
 		t.Errorf("without the command: %v", err)
+	}
+}
+
+// A crossbar command ends with what it has said still in Python's buffer, unless
+// that is switched off.
+func TestCommandsAreHeardToTheirEnd(t *testing.T) {
+	t.Setenv("PYTHONUNBUFFERED", "")
+	dir := t.TempDir()
+	exe := filepath.Join(dir, "crossbar")
+	script := "#!/bin/sh\n[ -n \"$PYTHONUNBUFFERED\" ] && echo 'Error: why it is wrong'\nexit 1\n"
+	if err := os.WriteFile(exe, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := Dir{Path: dir, Executable: exe}
+	if err := d.Check(t.Context(), "config.json", []byte("{}")); err == nil || !strings.HasSuffix(err.Error(), "says: why it is wrong") {
+		t.Errorf("check: %v", err)
+	}
+	if err := d.makeKeys(t.Context()); err == nil || !strings.HasSuffix(err.Error(), "why it is wrong") {
+		t.Errorf("keys: %v", err)
+	}
+}
+
+func TestReadOnlySystemIsExplained(t *testing.T) {
+	if got := hint(&fs.PathError{Op: "mkdir", Path: "/srv/node", Err: syscall.EROFS}); !strings.Contains(got, "ReadWritePaths") {
+		t.Errorf("says %q", got)
+	}
+	if got := hint(fs.ErrPermission); got != "" {
+		t.Errorf("says %q of something else", got)
 	}
 }
 
