@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -61,7 +62,19 @@ func (a *App) Main(ctx context.Context, args []string) int {
 		}
 		fmt.Fprintln(a.Err, console.Clean(line)) // some of it a relay may have said
 	}
+	if text := hint(err, os.Geteuid()); text != "" {
+		fmt.Fprintln(a.Err, text)
+	}
 	return exitCode(err)
+}
+
+// hint says what to do about what this user may not: an installed agent's places
+// belong to root and to the agent's own user.
+func hint(err error, uid int) string {
+	if uid == 0 || !errors.Is(err, fs.ErrPermission) {
+		return ""
+	}
+	return "run it as root, or for an agent of your own give it places of yours with --data and --control"
 }
 
 // withoutTokens takes out of an error what a person gave away by mistake.

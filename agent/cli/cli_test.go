@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -452,6 +455,18 @@ func TestPolicyLine(t *testing.T) {
 	} {
 		if got := policyLine(p); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestWhoMayNotIsToldHow(t *testing.T) {
+	denied := failed(&fs.PathError{Op: "mkdir", Path: "/var/lib/cfc-agent", Err: syscall.EACCES})
+	if got := hint(denied, 1000); !strings.Contains(got, "--data") {
+		t.Errorf("an ordinary user reads %q", got)
+	}
+	for _, got := range []string{hint(denied, 0), hint(errors.New("cannot pair"), 1000)} {
+		if got != "" {
+			t.Errorf("says %q where that does not help", got)
 		}
 	}
 }
