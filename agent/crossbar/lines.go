@@ -52,3 +52,10 @@ func levelOf(text string) *string {
 	}
 	return &level
 }
+
+// aConfig is where a worker of a stock node writes a whole configuration into
+// its log, as a proxy does with the connections that it starts or uses: with
+// their credentials, while whoever may read the log may not see those.
+var aConfig = regexp.MustCompile(`(?s)(config=[^\n]*\n)\s*\{.*`)
+
+func withoutConfig(text string) string { return aConfig.ReplaceAllString(text, "${1}{...}") }

@@ -53,6 +53,20 @@ func TestWorkersWriteLogs(t *testing.T) {
 	}
 }
 
+// A proxy writes its connections into its log, credentials and all.
+func TestConfigurationsInLogsAreNotTold(t *testing.T) {
+	r := newRig(t, 0)
+	r.fake.Boot("p", "proxy")
+	r.fake.Publish("worker.p.on_log", "<x.start_proxy_connection>(connection_id=c1, config=.., caller_authid=None):\n{{'auth': {{'ticket': 'secret1'}},\n 'url': 'rs://x'}}")
+	r.fake.Publish("worker.p.on_log", "<x> connecting with \x1b[1mbackend_config=\x1b[0m\n{'auth': 'secret2'}")
+	r.fake.Publish("worker.p.on_log", "config=x\nand {more}\n")
+	r.until("they are told", func() bool { return r.seen.has("log p 6 and {more} 0") })
+	lines, err := r.Log(r.within(time.Second), "p", nil, 9, 0)
+	if got := fmt.Sprint(lines); err != nil || strings.Contains(got, "secret") || !strings.Contains(got, "connection_id=c1") || !strings.Contains(got, "connecting with") {
+		t.Errorf("its log is %v, %v", got, err)
+	}
+}
+
 func TestFiguresArePassedOn(t *testing.T) {
 	r := newRig(t, 0)
 	r.fake.Publish("worker.w.on_process_stats", wamp.Dict{"seq": 1})

@@ -191,6 +191,7 @@ func (n *Node) noteEvent(x nodelink.Notice) bool {
 	switch {
 	case topic == "on_log" && len(x.Args) > 0:
 		text, _ := wamp.AsString(x.Args[0])
+		text = withoutConfig(text)
 		n.heard(worker, x.Args)
 		n.logs.note(worker, text)
 		if lines, ok := n.tails[worker]; ok {
