@@ -60,17 +60,13 @@ func (e *Engine) RawImage(ctx context.Context, name string) (catalog.Dict, error
 // named is an image's name as a registry knows it; nil where the text is an id.
 func (e *Engine) named(ctx context.Context, api *client.Client, text string) (reference.Named, error) {
 	i, err := api.ImageInspect(ctx, text)
-	if err == nil && (i.ID == text || strings.HasPrefix(strings.TrimPrefix(i.ID, "sha256:"), text) && !slices.Contains(i.RepoTags, text+":latest")) {
+	if err == nil && (i.ID == text || strings.HasPrefix(i.ID, text) || strings.HasPrefix(strings.TrimPrefix(i.ID, "sha256:"), text) && !slices.Contains(i.RepoTags, text+":latest")) {
 		if len(i.RepoTags) != 1 {
 			return nil, cfcerr.Argument("image_id", "the name of an image, or an id that has exactly one tag; this one has ["+strings.Join(i.RepoTags, ", ")+"]")
 		}
 		text = i.RepoTags[0]
 	}
-	n, err := reference.ParseNormalizedNamed(text)
-	if err != nil {
-		return nil, cfcerr.Argument("image_id", "the name of an image: "+err.Error())
-	}
-	return reference.TagNameOnly(n), nil
+	return pullable("image_id", text)
 }
 
 // Update pulls the newest of an image.

@@ -75,7 +75,7 @@ func judgeNamespaces(d policy.Docker, h *container.HostConfig) error {
 		{"uts", string(h.UTSMode)}, {"cgroup", string(h.Cgroup)},
 	} {
 		switch kind, _, _ := strings.Cut(ns.mode, ":"); {
-		case kind == "host" && !slices.Contains(d.HostNamespaces, ns.name):
+		case (kind == "host" || kind == "ns") && !slices.Contains(d.HostNamespaces, ns.name):
 			return policy.Refused("host_namespaces", "does not allow to share the host's namespace %s", ns.name)
 		case kind == "container" && !d.ContainerNamespaces:
 			return policy.Refused("container_namespaces", "does not allow to share the namespace %s of another container", ns.name)

@@ -70,6 +70,7 @@ func TestJudgement(t *testing.T) {
 		"option that gives them":   {h: container.HostConfig{SecurityOpt: []string{"no-new-privileges:false"}}, want: "docker.security_options"},
 		"cgroup":                   {h: container.HostConfig{Resources: container.Resources{CgroupParent: "/"}}, want: "docker.cgroup_parents"},
 		"pid":                      {h: container.HostConfig{PidMode: "host"}, rules: policy.Docker{HostNamespaces: []string{"ipc"}}, want: "docker.host_namespaces"},
+		"network by its path":      {h: container.HostConfig{NetworkMode: "ns:/proc/1/ns/net"}, want: "docker.host_namespaces"},
 		"pid allowed":              {h: container.HostConfig{PidMode: "host"}, rules: policy.Docker{HostNamespaces: []string{"pid"}}},
 		"cgroup of another":        {h: container.HostConfig{Cgroup: "container:x"}, want: "docker.container_namespaces"},
 		"ipc of another":           {h: container.HostConfig{IpcMode: "container:x"}, want: "docker.container_namespaces"},

@@ -60,8 +60,15 @@ func read[T any](o *options, key, expected string) T {
 	return t
 }
 
-func (o *options) text(key string) string { return read[string](o, key, "a string") }
-func (o *options) truth(key string) bool  { return read[bool](o, key, "true or false") }
+func (o *options) text(key string) string {
+	s := read[string](o, key, "a string")
+	if strings.Contains(s, "\x00") {
+		o.fail(key, "a string without NUL")
+	}
+	return s
+}
+
+func (o *options) truth(key string) bool { return read[bool](o, key, "true or false") }
 
 // oneOf is a text out of a list; the first is what it is if not given.
 func (o *options) oneOf(key string, words ...string) string {

@@ -27,19 +27,34 @@ func (e *Engine) provide(ctx context.Context, api *client.Client, s spec, progre
 		if err == nil {
 			return e.judgeImage(ctx, api, d, s.Image, i.ID)
 		}
+		if cerrdefs.IsInvalidArgument(err) {
+			return cfcerr.Argument(configAt+".image", "the name or id of an image: "+plain(err))
+		}
 		if !cerrdefs.IsNotFound(err) || s.Pull == "never" {
 			return err
 		}
 	}
-	n, err := reference.ParseNormalizedNamed(s.Image)
+	n, err := pullable(configAt+".image", s.Image)
 	if err != nil {
-		return cfcerr.Argument(configAt+".image", "the name or id of an image: "+err.Error())
+		return err
 	}
-	n = reference.TagNameOnly(n)
 	if err := d.Image(s.Image, n.String()); err != nil {
 		return err
 	}
 	return e.pull(ctx, api, n, progress)
+}
+
+// pullable is the name under which a registry has an image. An id that no image
+// here has would be taken for the name sha256.
+func pullable(argument, text string) (reference.Named, error) {
+	n, err := reference.ParseNormalizedNamed(text)
+	if err != nil {
+		return nil, cfcerr.Argument(argument, "the name or id of an image: "+err.Error())
+	}
+	if strings.HasPrefix(text, "sha256:") {
+		return nil, cfcerr.New(cfcerr.NoSuchObject, "cannot find image %s: there is none with this id", text)
+	}
+	return reference.TagNameOnly(n), nil
 }
 
 // pull gets an image from its registry. When ctx ends, the engine stops too.

@@ -71,7 +71,7 @@ func newSpec(d map[string]any) (spec, error) {
 		s.Config.Env = append(s.Config.Env, name+"="+value)
 	}
 	slices.Sort(s.Config.Env)
-	s.HostConfig = container.HostConfig{NetworkMode: container.NetworkMode(o.text("network")), RestartPolicy: o.restart(), Resources: o.limits(),
+	s.HostConfig = container.HostConfig{NetworkMode: container.NetworkMode(o.network()), RestartPolicy: o.restart(), Resources: o.limits(),
 		ReadonlyRootfs: o.truth("read_only"), CapDrop: o.list("cap_drop"), Tmpfs: o.tmpfs(), Mounts: o.volumes()}
 	if v, given := o.left["init"]; given && v != nil {
 		init := o.truth("init")
@@ -95,8 +95,9 @@ func (o *options) words(key string) []string {
 // privileges are what a host has to allow.
 func (o *options) privileges(h *container.HostConfig) {
 	h.Privileged, h.CapAdd, h.SecurityOpt = o.truth("privileged"), o.list("cap_add"), o.list("security_opt")
-	h.PidMode, h.IpcMode = container.PidMode(o.text("pid")), container.IpcMode(o.text("ipc"))
-	h.UsernsMode, h.UTSMode = container.UsernsMode(o.text("userns")), container.UTSMode(o.text("uts"))
+	h.PidMode = container.PidMode(o.namespace("pid", "host", anothers))
+	h.IpcMode = container.IpcMode(o.namespace("ipc", "host", anothers, "private", "shareable", "none"))
+	h.UsernsMode, h.UTSMode = container.UsernsMode(o.namespace("userns", "host")), container.UTSMode(o.namespace("uts", "host"))
 	h.CgroupParent, h.Runtime, h.VolumesFrom = o.text("cgroup_parent"), o.text("runtime"), o.list("volumes_from")
 	for _, text := range o.list("devices") {
 		host, rest, _ := strings.Cut(text, ":")
@@ -112,6 +113,29 @@ func (o *options) privileges(h *container.HostConfig) {
 		}
 		h.Devices = append(h.Devices, container.DeviceMapping{PathOnHost: host, PathInContainer: inside, CgroupPermissions: rights})
 	}
+}
+
+// anothers stands for a namespace of another container's.
+const anothers = "container:NAME"
+
+// namespace is one of the words. What an engine does not know it may ignore, or
+// read in a way of its own.
+func (o *options) namespace(key string, words ...string) string {
+	s := o.text(key)
+	name, another := strings.CutPrefix(s, "container:")
+	if s != "" && (another && (name == "" || !slices.Contains(words, anothers)) || !another && !slices.Contains(words, s)) {
+		o.fail(key, "one of "+strings.Join(words, ", "))
+	}
+	return s
+}
+
+// network is the name of one.
+func (o *options) network() string {
+	s := o.text("network")
+	if name, another := strings.CutPrefix(s, "container:"); strings.ContainsAny(name, ":/ ") || another && name == "" {
+		o.fail("network", "the name of a network, or "+anothers)
+	}
+	return s
 }
 
 func (o *options) labels() map[string]string {

@@ -43,7 +43,12 @@ func TestOptionsAreAClosedList(t *testing.T) {
 		"ports[1]":                    {"ports": []any{"80", "x:80"}},
 		"devices":                     {"devices": []any{"dev/null"}},
 		"init":                        {"init": "yes"},
-		"network":                     {"network": 1},
+		"network":                     {"network": "ns:/proc/1/ns/net"},
+		"pid":                         {"pid": "HOST"},
+		"ipc":                         {"ipc": "container:"},
+		"userns":                      {"userns": "container:x"},
+		"uts":                         {"uts": "private"},
+		"hostname":                    {"hostname": "a\x00"},
 		"sysctls":                     {"sysctls": wamp.Dict{}},
 		"security_opt":                {"security_opt": wamp.Dict{}},
 	} {

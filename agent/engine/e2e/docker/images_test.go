@@ -149,6 +149,9 @@ func TestPullsThatFail(t *testing.T) {
 	refuse(h, cfcerr.NoSuchObject, "none", catalog.DockerStartContainer, nil, wamp.Dict{"image": r.Addr + "/none:1"})
 	refuse(h, cfcerr.Unavailable, "registry refused", catalog.DockerUpdateImage, "127.0.0.1:1/none:1")
 	refuse(h, cfcerr.InvalidArgument, "image_id", catalog.DockerUpdateImage, "Upper:1")
+	refuse(h, cfcerr.InvalidArgument, "container_config.image", catalog.DockerStartContainer, nil, wamp.Dict{"image": "Upper:1"})
+	refuse(h, cfcerr.NoSuchObject, "sha256:abcdef id", catalog.DockerUpdateImage, "sha256:abcdef")
+	refuse(h, cfcerr.NoSuchObject, "sha256:abcdef id", catalog.DockerStartContainer, nil, wamp.Dict{"image": "sha256:abcdef"})
 	refuse(h, cfcerr.InvalidArgument, "image_id", catalog.DockerUpdateImage, "a b")
 	if n, about := h.count("on_docker_image_update_finished " + r.Addr + "/none:1"); n != 1 || about["error"] == nil {
 		t.Errorf("finished %d times, %v", n, about)
