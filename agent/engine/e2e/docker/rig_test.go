@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +27,13 @@ import (
 	"go.uber.org/zap/zaptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(killerEnv) != "" {
+		killAsSomebody()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // within bounds a test's work with the engine.
 func within(t *testing.T, d time.Duration) context.Context {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +17,10 @@ import (
 )
 
 func main() {
+	if filepath.Base(os.Args[0]) == "kill" {
+		kill(os.Args[1:])
+		return
+	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
 	word, args := "wait", os.Args[1:]
@@ -75,6 +80,15 @@ func main() {
 	default:
 		fmt.Fprintln(os.Stderr, "box: no such word:", word)
 		os.Exit(2)
+	}
+}
+
+// kill is the program of that name, where an image has box as that: -SIGNAL PID.
+func kill(args []string) {
+	signal, pid := -number(args[:1]), number(args[1:])
+	if err := syscall.Kill(pid, syscall.Signal(signal)); err != nil {
+		fmt.Fprintln(os.Stderr, "kill:", err)
+		os.Exit(1)
 	}
 }
 
