@@ -65,6 +65,9 @@ func (e *Engine) startExec(ctx context.Context, in catalog.ExecDockerContainerIn
 		}
 		x := &Exec{id: created.ID, container: c.ID, tty: in.TTY, engine: e, input: in.Input, turn: make(chan struct{}, 1)}
 		if x.conn, x.out, err = hijack(ctx, api, "/exec/"+created.ID+"/start", container.ExecAttachOptions{Tty: in.TTY}); err != nil {
+			if ctx.Err() != nil || disconnected(err) { // the engine may start it all the same
+				x.kill(context.WithoutCancel(ctx))
+			}
 			return nil, err
 		}
 		if in.TTY { // best effort: the command may have ended
@@ -244,7 +247,7 @@ func (x *Exec) Write(ctx context.Context, b []byte, at *int64, eof bool) (writte
 	case x.turn <- struct{}{}:
 		defer func() { <-x.turn }()
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return 0, cfcerr.New(cfcerr.KindOf(ctx.Err()), "cannot write in time: another write is under way, of which the command does not read all")
 	}
 	if at != nil {
 		if *at < 0 || *at > x.written {

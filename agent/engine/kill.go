@@ -26,7 +26,7 @@ func (x *Exec) kill(ctx context.Context) map[string]any {
 	defer cancel()
 	var failed error
 	for _, step := range []func(context.Context, int) error{x.send(syscall.SIGHUP), x.send(syscall.SIGKILL), x.hangUp} {
-		state, err := x.inspect(ctx)
+		state, err := x.begun(ctx)
 		switch {
 		case err != nil:
 			return map[string]any{"killed": false, "not_killed": err.Error()}
@@ -48,6 +48,22 @@ func (x *Exec) kill(ctx context.Context) map[string]any {
 	return map[string]any{"killed": false, "not_killed": reason}
 }
 
+// begun is the state of a command that has a process, or none any more: one that
+// the engine has just been told to start can be sent nothing yet.
+func (x *Exec) begun(ctx context.Context) (container.ExecInspect, error) {
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		state, err := x.inspect(ctx)
+		if err != nil || !state.Running || state.Pid > 0 {
+			return state, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return state, errors.New("it has not begun")
+		}
+	}
+}
+
 // within waits for the command's end.
 func (x *Exec) within(ctx context.Context, d time.Duration) (code int64, ended bool) {
 	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil; {
@@ -65,7 +81,7 @@ func (x *Exec) within(ctx context.Context, d time.Duration) (code int64, ended b
 // hangUp is what is left where no signal can be sent: the keys that end a
 // program at a terminal, and the end of its input.
 func (x *Exec) hangUp(context.Context, int) error {
-	if !x.input {
+	if !x.input || x.conn == nil {
 		return errors.New("it can neither be signaled nor does it read")
 	}
 	_ = x.conn.SetWriteDeadline(time.Now().Add(endTime))

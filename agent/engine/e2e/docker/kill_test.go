@@ -19,6 +19,7 @@ import (
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/e2e/enginetest"
 	"fabric.center/cfc/shared/e2e/fleet"
+	"github.com/gammazero/nexus/v3/wamp"
 )
 
 // killerEnv has this program be killAsSomebody, for the engine with that socket.
@@ -111,5 +112,31 @@ func TestKillByAnAgentThatIsNotRoot(t *testing.T) {
 		if n := d.running(id); (n == 0) != c.killed {
 			t.Errorf("%s in %s: %d commands are left", c.word, c.image, n)
 		}
+	}
+}
+
+// TestACommandThatHasJustBegunIsKilled: its stream is closed, or its opening
+// canceled, before the engine has made its process.
+func TestACommandThatHasJustBegunIsKilled(t *testing.T) {
+	d := newDesk(t, enginetest.Options{})
+	id := d.box(nil, "wait")
+	for i := range 16 {
+		f := d.exec(id, wamp.Dict{"tty": i%2 == 0}, "wait")
+		if end := f.close(); end["killed"] != true {
+			t.Errorf("closed at once: %v", end)
+		}
+	}
+	for i := range 16 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*4*time.Millisecond)
+		v, err := d.host.Call(ctx, d.caller, catalog.DockerExec.Key(), wamp.List{id, []any{"/box", "wait"}}, nil)
+		cancel()
+		if err != nil {
+			continue
+		}
+		f := &flow{desk: d, rows: catalog.DockerExecs, id: v.(catalog.OpenedStream).Stream}
+		f.close()
+	}
+	if n := d.running(id); n != 0 {
+		t.Errorf("%d commands are left", n)
 	}
 }
