@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"maps"
+	"net"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
+	"golang.org/x/sys/unix"
 )
 
 // judgeMounts judges what a container that is there has mounted, by whichever
@@ -77,10 +79,34 @@ func (e *Engine) judgeBind(d policy.Docker, source string, spread mount.Propagat
 	if e.cfg.Host != "" {
 		return policy.Refused("binds", "allows no mounts where the engine is reached by TCP: its paths cannot be seen")
 	}
+	if elsewhere(e.cfg.Socket) {
+		return policy.Refused("binds", "allows no mounts where the engine is outside of the agent's container: its paths cannot be seen")
+	}
 	if strings.HasSuffix(string(spread), "shared") {
 		return policy.Refused("binds", "does not allow to mount %s %s: what is mounted there would reach the host", source, spread)
 	}
 	return d.Bind(source)
+}
+
+// elsewhere reports whether who listens at a socket has no process id here: it
+// sees other files than an agent that runs in a container of its own. A socket
+// that cannot be asked is that of no engine either.
+func elsewhere(socket string) bool {
+	conn, err := net.DialTimeout("unix", socket, Patience)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return true
+	}
+	there := false
+	err = raw.Control(func(fd uintptr) {
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		there = err == nil && cred.Pid > 0
+	})
+	return err != nil || !there
 }
 
 // judgeNesting refuses a folder of the host while some container, which may be

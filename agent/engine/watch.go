@@ -64,6 +64,10 @@ func (t *teller) end(well bool) {
 	}
 }
 
+// mostLayers is of how many layers is told: more than the engine takes, but a
+// registry may name more before it is refused.
+const mostLayers = 256
+
 // watch adds up what the engine tells of a pull, layer by layer.
 type watch struct {
 	layers map[string]*catalog.DockerPullLayer
@@ -89,6 +93,9 @@ func (w *watch) see(m jsonmessage.JSONMessage) bool {
 		return false
 	}
 	l := w.layers[m.ID]
+	if l == nil && len(w.order) == mostLayers {
+		return false
+	}
 	if l == nil {
 		l = &catalog.DockerPullLayer{ID: m.ID}
 		w.layers[m.ID], w.order = l, append(w.order, m.ID)

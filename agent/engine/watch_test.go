@@ -30,6 +30,16 @@ func TestLayersThatAreHere(t *testing.T) {
 	}
 }
 
+func TestLayersWithoutEnd(t *testing.T) {
+	w := watch{layers: map[string]*catalog.DockerPullLayer{}}
+	for i := range 100_000 {
+		w.see(jsonmessage.JSONMessage{ID: fmt.Sprint(i), Status: "Waiting"})
+	}
+	if n := len(w.state("x").Layers); n != mostLayers {
+		t.Errorf("%d layers are told", n)
+	}
+}
+
 func TestAPullIsFollowed(t *testing.T) {
 	layer := func(id, status string, current, total int) string {
 		return fmt.Sprintf(`{"id":%q,"status":%q,"progressDetail":{"current":%d,"total":%d}}`, id, status, current, total)

@@ -1,11 +1,18 @@
 package docker
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"fabric.center/cfc/agent/engine"
 	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/shared/catalog"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -79,5 +86,32 @@ func TestAVolumeIsJudgedBeforeItIsFilled(t *testing.T) {
 	}
 	if files, err := os.ReadDir(secret); err != nil || len(files) != 1 {
 		t.Errorf("where it is allowed, the folder holds %v, %v", files, err)
+	}
+}
+
+// strangerEnv has this program be mountAsStranger, for the engine with that socket.
+const strangerEnv = "CFC_TEST_STRANGER"
+
+// mountAsStranger starts a container that mounts the folder in the argument,
+// and prints why not.
+func mountAsStranger() {
+	e := engine.New(engine.Config{Socket: os.Getenv(strangerEnv), Rules: func() policy.Docker { return policy.Docker{Binds: []string{os.Args[1]}} }})
+	defer e.Close()
+	order := engine.Order{Config: wamp.Dict{"image": "box:1", "volumes": []any{os.Args[1] + ":/l"}}, MayCreate: func() error { return nil }}
+	_, err := e.Start(context.Background(), order)
+	fmt.Println(err)
+}
+
+// TestAnAgentInAContainer sees other files under the same names than the engine
+// outside: what it finds there says nothing of what would be mounted.
+func TestAnAgentInAContainer(t *testing.T) {
+	g := newGuarded(t)
+	for flags, want := range map[uintptr]string{0: "<nil>", syscall.CLONE_NEWPID: "outside of the agent's container"} {
+		cmd := exec.CommandContext(within(t, time.Minute), os.Args[0], filepath.Join(g.home, "listed"))
+		cmd.Env = append(os.Environ(), strangerEnv+"="+g.real.Socket)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s, %v; expected %s", out, err, want)
+		}
 	}
 }

@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 		killAsSomebody()
 		return
 	}
+	if os.Getenv(strangerEnv) != "" {
+		mountAsStranger()
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
