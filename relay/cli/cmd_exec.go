@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
@@ -18,6 +20,9 @@ import (
 
 // exitStatus is that of a command on another machine, which becomes cfc's own.
 type exitStatus int
+
+// signaled is what a shell adds to the signal that has ended a program.
+const signaled = 128
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
@@ -87,6 +92,9 @@ func (x *remoteExec) run(ctx context.Context, args []string) error {
 	}
 	x.flow = &flow{line: &line{app: x.app, place: p, node: args[0], said: x.say}, rows: catalog.DockerExecs,
 		args: wamp.List{args[1], wordsOf(args[2:])}, kwargs: kwargs}
+	// A pipe that nobody reads any more ends the command, not cfc alone.
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
 	return x.flow.hold(ctx, func() error {
 		if _, err := x.flow.opened(ctx); err != nil {
 			return err
@@ -175,7 +183,11 @@ func (x *remoteExec) show(record map[string]any) error {
 	if record["stream"] == "stderr" {
 		out = x.Stderr
 	}
-	return writeData(out, record)
+	err := writeData(out, record)
+	if errors.Is(err, syscall.EPIPE) {
+		return exitStatus(signaled + int(syscall.SIGPIPE))
+	}
+	return err
 }
 
 // send passes input on until it ends, or nobody takes it any more.

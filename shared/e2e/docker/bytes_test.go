@@ -3,6 +3,8 @@ package docker
 import (
 	"bytes"
 	"context"
+	"io"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,5 +62,26 @@ func TestBytesAndText(t *testing.T) {
 			}
 		}
 		call(catalog.DockerCloseExec.Op, id)
+	}
+}
+
+// TestExecIntoAClosedPipe ends the command as well, which would else run on until
+// its stream expires.
+func TestExecIntoAClosedPipe(t *testing.T) {
+	s := newStage(t)
+	s.box("web", "wait")
+	cmd := s.cfc("docker", "exec", "n1", "web", "/box", "flood", "5")
+	out, errs := begin(t, cmd)
+	if _, err := io.ReadFull(out, make([]byte, 100)); err != nil {
+		t.Fatalf("%v: %s", err, errs)
+	}
+	if err := out.(io.Closer).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(syscall.SIGPIPE) || errs.Len() > 0 {
+		t.Errorf("%v: %s", err, errs)
+	}
+	if n := s.commands("web"); n != 0 {
+		t.Errorf("%d commands are left in the container", n)
 	}
 }
