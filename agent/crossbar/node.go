@@ -37,6 +37,9 @@ type Config struct {
 	// LogFile is what the node writes: it alone says how guests have ended.
 	// Empty: not known.
 	LogFile string
+	// BootDir is the node's directory, when the node boots the workers of the
+	// configuration there: it alone says with which options. Empty: not known.
+	BootDir string
 	// Poll is how often the node is asked what runs, without any sign of a
 	// change; 2 s. Guests are only missed by asking.
 	Poll time.Duration

@@ -2,9 +2,16 @@ package crossbar
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
 
+	"fabric.center/cfc/agent/crossbar/nodeconfig"
 	"fabric.center/cfc/agent/ops"
 	"fabric.center/cfc/shared/cfcerr"
+	"go.uber.org/zap"
 )
 
 // Spec implements ops.Node.
@@ -14,11 +21,88 @@ func (n *Node) Spec(ctx context.Context, worker string) (ops.WorkerSpec, error) 
 		return ops.WorkerSpec{}, err
 	}
 	options, known := n.memory.optionsOf(w.ID, life{PID: w.PID, Created: w.Created})
+	reason := ""
 	if !known {
-		reason := "the options with which it was started are not known, since somebody else has"
+		options, reason = n.configured(w)
+	}
+	if reason != "" {
 		return ops.WorkerSpec{}, cfcerr.New(cfcerr.NotSupported, "cannot restart worker %s: %s", worker, reason).With("worker_id", worker).With("reason", reason)
 	}
 	return ops.WorkerSpec{ID: w.ID, Type: w.Type, Options: options}, nil
+}
+
+// configured are the options of a worker that the node has started from its own
+// configuration, or the reason why they cannot be told. The file tells them as
+// long as it is the one that the node has read.
+func (n *Node) configured(w ops.Worker) (options map[string]any, reason string) {
+	const unknown = "the options with which it was started are not known, since somebody else has"
+	n.mu.Lock()
+	started, err := time.Parse(time.RFC3339, n.info.Started)
+	n.mu.Unlock()
+	if n.cfg.BootDir == "" || err != nil {
+		return nil, unknown
+	}
+	file, err := nodeconfig.Read(n.cfg.BootDir)
+	if err != nil {
+		n.log.Warn("cannot tell a worker's options", zap.String("worker", w.ID), zap.Error(err))
+		return nil, "the options with which it was started are not known: the node's configuration cannot be read"
+	}
+	d := configuredWorker(file.Config, w)
+	if d == nil {
+		return nil, unknown
+	}
+	info, err := os.Stat(filepath.Join(n.cfg.BootDir, file.Name))
+	if err != nil || info.ModTime().After(started) {
+		return nil, "the node's configuration was changed since the node has started it, so its options are not known"
+	}
+	if _, open := d["manhole"]; open {
+		return nil, "its manhole would not be opened again"
+	}
+	if options, _ = plainValue(d["options"]).(map[string]any); options == nil {
+		options = map[string]any{}
+	}
+	return options, ""
+}
+
+// configuredWorker is a native worker of the configuration; one without an id
+// has that which the node makes up.
+func configuredWorker(config map[string]any, w ops.Worker) map[string]any {
+	workers, _ := config["workers"].([]any)
+	nameless := 0
+	for _, x := range workers {
+		d, _ := x.(map[string]any)
+		id, named := d["id"].(string)
+		if !named {
+			nameless++
+			id = fmt.Sprintf("worker%03d", nameless)
+		}
+		if id == w.ID && d["type"] == w.Type && w.Type != "guest" {
+			return d
+		}
+	}
+	return nil
+}
+
+// plainValue has the numbers of a configuration as calls take them.
+func plainValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			v[k] = plainValue(x)
+		}
+	case []any:
+		for i, x := range v {
+			v[i] = plainValue(x)
+		}
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		if f, err := v.Float64(); err == nil {
+			return f
+		}
+	}
+	return v
 }
 
 // spec keeps the options with which a worker was started. It runs, so that

@@ -116,6 +116,9 @@ func (n *node) serve(ctx context.Context, pubkey string) error {
 		}
 		stock.Supervisor, stock.LogFile = super, super.LogFile()
 	}
+	if n.cfg.ApplyConfig {
+		stock.BootDir = n.cfg.Dir
+	}
 	c := n.common
 	c.Sampler = profile.Beside(n.cfg.Crossbar)
 	c.Link, c.Node, c.StateDir = link, crossbar.New(stock), n.dataDir

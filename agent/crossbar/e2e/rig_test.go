@@ -143,7 +143,7 @@ func (r *rig) startParts(keep bool) {
 	if a.link, err = nodelink.New(nodelink.Config{Listener: ln, Pubkey: r.pubkey, Boots: crossbar.NewBoots(r.state, r.log.Named("boots")), Log: r.log.Named("link")}); err != nil {
 		r.t.Fatal(err)
 	}
-	config := crossbar.Config{Link: a.link, StateDir: r.state, LogFile: filepath.Join(r.dir.Path, "node.log"), Log: r.log.Named("node")}
+	config := crossbar.Config{Link: a.link, StateDir: r.state, BootDir: r.dir.Path, LogFile: filepath.Join(r.dir.Path, "node.log"), Log: r.log.Named("node")}
 	if r.supervise {
 		a.sup, err = crossbar.NewSupervisor(crossbar.SupervisorConfig{Executable: r.dir.Executable, Dir: r.dir.Path, StateDir: r.state,
 			KeepRunning: keep, StopTimeout: r.patience, Log: r.log.Named("supervisor"), BackoffMin: 200 * time.Millisecond})
