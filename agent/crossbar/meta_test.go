@@ -14,7 +14,7 @@ import (
 
 func (r *rig) meta(realm, procedure string, args ...any) (any, error) {
 	ref := ops.Ref{Kind: ops.RouterRealm, Worker: "w", ID: realm}
-	return r.Meta(r.within(5*time.Second), ref, procedure, wamp.List(args), nil)
+	return r.Meta(r.within(20*time.Second), ref, procedure, wamp.List(args), nil)
 }
 
 func (r *rig) publishes(realm, topic string, args ...any) {

@@ -156,7 +156,7 @@ func (r *rig) watch() {
 
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			r.t.Fatalf("waited in vain until %s: seen %v, running %q", what, r.seen.lines, r.seen.all())
 		}
@@ -171,7 +171,7 @@ func (r *rig) within(d time.Duration) context.Context {
 
 func (r *rig) start(id string, config map[string]any) catalog.Dict {
 	r.t.Helper()
-	d, err := r.Start(r.within(5*time.Second), "alice", realm(id), config)
+	d, err := r.Start(r.within(20*time.Second), "alice", realm(id), config)
 	if err != nil {
 		r.t.Fatalf("start %s: %v", id, err)
 	}
@@ -180,7 +180,7 @@ func (r *rig) start(id string, config map[string]any) catalog.Dict {
 
 func (r *rig) stop(id string) {
 	r.t.Helper()
-	d, err := r.Stop(r.within(5*time.Second), "alice", realm(id), ops.StopOptions{})
+	d, err := r.Stop(r.within(20*time.Second), "alice", realm(id), ops.StopOptions{})
 	if err != nil || d["id"] != id || d["who"] != "alice" || d["stopped"] == nil {
 		r.t.Fatalf("stop %s: %v, %v", id, d, err)
 	}
@@ -188,7 +188,7 @@ func (r *rig) stop(id string) {
 
 func (r *rig) ids() string {
 	r.t.Helper()
-	realms, err := r.Objects(r.within(5*time.Second), ops.RouterRealm, "w", "")
+	realms, err := r.Objects(r.within(20*time.Second), ops.RouterRealm, "w", "")
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestAStartThatEndsEarlyIsToldSo(t *testing.T) {
 
 func TestPinningThatFailsTakesTheWorkerBack(t *testing.T) {
 	r := newRig(t, 0)
-	_, err := r.StartWorker(r.within(5*time.Second), "alice", ops.WorkerSpec{ID: "w", Type: "router", Options: dict{"cpu_affinity": []any{99}}})
+	_, err := r.StartWorker(r.within(20*time.Second), "alice", ops.WorkerSpec{ID: "w", Type: "router", Options: dict{"cpu_affinity": []any{99}}})
 	if cfcerr.KindOf(err) != cfcerr.InvalidConfiguration || r.fake.Worker("w") != nil {
 		t.Errorf("it says %v, and the worker is %v", err, r.fake.Worker("w"))
 	}

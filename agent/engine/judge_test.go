@@ -135,14 +135,14 @@ func TestVolumesAreLookedBehind(t *testing.T) {
 		"share allowed":          {v: volume.Volume{Options: map[string]string{"type": "nfs", "device": ":/x"}}, rules: policy.Docker{VolumeDrivers: []string{"nfs"}}},
 		"driver":                 {v: volume.Volume{Driver: "vieux/sshfs"}, want: "docker.volume_drivers"},
 	} {
-		if got := ruleOf(e.judgeVolumeOptions(c.rules, c.v)); got != c.want {
+		if got := ruleOf(e.judgeVolumeOptions(t.Context(), c.rules, c.v)); got != c.want {
 			t.Errorf("%s: refused by %q, expected %q", what, got, c.want)
 		}
 	}
-	if got := ruleOf(far.judgeBind(policy.Docker{Binds: []string{"/"}}, "/", "")); got != "docker.binds" {
+	if got := ruleOf(far.judgeBind(t.Context(), policy.Docker{Binds: []string{"/"}}, "/", "")); got != "docker.binds" {
 		t.Errorf("a folder of another host: %q", got)
 	}
-	if got := ruleOf(e.judgeBind(policy.Docker{Binds: []string{"/"}}, "/", "rshared")); got != "docker.binds" {
+	if got := ruleOf(e.judgeBind(t.Context(), policy.Docker{Binds: []string{"/"}}, "/", "rshared")); got != "docker.binds" {
 		t.Errorf("mounts that reach the host: %q", got)
 	}
 }

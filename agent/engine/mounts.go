@@ -46,7 +46,7 @@ func (e *Engine) judgeAsked(ctx context.Context, api *client.Client, d policy.Do
 		if err == nil && m.VolumeOptions != nil {
 			v := volumeOf(m)
 			own = append(own, behind(v, point.RW)...)
-			err = e.judgeVolumeOptions(d, v)
+			err = e.judgeVolumeOptions(ctx, d, v)
 		}
 		if err != nil {
 			return err
@@ -68,18 +68,18 @@ func (e *Engine) judgeMount(ctx context.Context, api *client.Client, d policy.Do
 	case mount.TypeTmpfs:
 		return nil, nil
 	case mount.TypeBind:
-		return []folder{{m.Source, m.RW}}, e.judgeBind(d, m.Source, m.Propagation)
+		return []folder{{m.Source, m.RW}}, e.judgeBind(ctx, d, m.Source, m.Propagation)
 	case mount.TypeVolume:
 		return e.judgeVolume(ctx, api, d, m)
 	}
 	return nil, policy.Refused("binds", "does not allow mounts of type %s", m.Type)
 }
 
-func (e *Engine) judgeBind(d policy.Docker, source string, spread mount.Propagation) error {
+func (e *Engine) judgeBind(ctx context.Context, d policy.Docker, source string, spread mount.Propagation) error {
 	if e.cfg.Host != "" {
 		return policy.Refused("binds", "allows no mounts where the engine is reached by TCP: its paths cannot be seen")
 	}
-	if elsewhere(e.cfg.Socket) {
+	if elsewhere(ctx, e.cfg.Socket) {
 		return policy.Refused("binds", "allows no mounts where the engine is outside of the agent's container: its paths cannot be seen")
 	}
 	if strings.HasSuffix(string(spread), "shared") {
@@ -91,8 +91,8 @@ func (e *Engine) judgeBind(d policy.Docker, source string, spread mount.Propagat
 // elsewhere reports whether who listens at a socket has no process id here: it
 // sees other files than an agent that runs in a container of its own. A socket
 // that cannot be asked is that of no engine either.
-func elsewhere(socket string) bool {
-	conn, err := net.DialTimeout("unix", socket, Patience)
+func elsewhere(ctx context.Context, socket string) bool {
+	conn, err := (&net.Dialer{Timeout: Patience}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return false
 	}
@@ -205,10 +205,10 @@ func (e *Engine) judgeVolume(ctx context.Context, api *client.Client, d policy.D
 	if err != nil {
 		return nil, err
 	}
-	return behind(v, m.RW), e.judgeVolumeOptions(d, v)
+	return behind(v, m.RW), e.judgeVolumeOptions(ctx, d, v)
 }
 
-func (e *Engine) judgeVolumeOptions(d policy.Docker, v volume.Volume) error {
+func (e *Engine) judgeVolumeOptions(ctx context.Context, d policy.Docker, v volume.Volume) error {
 	switch {
 	case v.Driver != "local" && v.Driver != "":
 		if !slices.Contains(d.VolumeDrivers, v.Driver) {
@@ -229,7 +229,7 @@ func (e *Engine) judgeVolumeOptions(d policy.Docker, v volume.Volume) error {
 				return policy.Refused("binds", "does not allow the mount option %s", o)
 			}
 		}
-		return e.judgeBind(d, v.Options["device"], "")
+		return e.judgeBind(ctx, d, v.Options["device"], "")
 	}
 	if !slices.Contains(d.VolumeDrivers, kind) || kind == "" {
 		return policy.Refused("volume_drivers", "does not allow volumes of kind %q", kind)

@@ -95,6 +95,11 @@ func workerTypesForm() string { return "one of " + strings.Join(WorkerTypes, ", 
 func (o *Ops) bindNode() {
 	t := o.table
 	catalog.Bind(t, catalog.NodeGetWorkers, func(ctx context.Context, _ catalog.Caller, in catalog.GetWorkersIn) ([]string, error) {
+		for i, typ := range in.FilterTypes {
+			if !slices.Contains(WorkerTypes, typ) && !slices.Contains(noWorkerTypes, typ) {
+				return nil, cfcerr.Argument(fmt.Sprintf("filter_types[%d]", i), workerTypesForm())
+			}
+		}
 		ids, err := o.cfg.Node.Workers(ctx, in.FilterTypes)
 		slices.Sort(ids)
 		return ids, err

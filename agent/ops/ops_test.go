@@ -104,7 +104,7 @@ func (r *rig) told() []string {
 
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			r.t.Fatalf("waited in vain until %s", what)
 		}
@@ -215,6 +215,14 @@ func TestTheHostDecidesFirst(t *testing.T) {
 		t.Errorf("the node was asked %d times", n)
 	}
 	r.must("node.get_workers")
+}
+
+func TestWorkersOfATypeThatThereIsNot(t *testing.T) {
+	r := newRig(t)
+	r.must("node.get_workers", []any{"router", "guest", "hostmonitor"})
+	if e := r.refused(cfcerr.InvalidArgument, "node.get_workers", []any{"router", "rooter"}); e.Details["argument"] != "filter_types[1]" {
+		t.Errorf("its details are %v", e.Details)
+	}
 }
 
 func TestForwardedRows(t *testing.T) {
