@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -121,36 +120,17 @@ func parseMemory(b []byte, err error) (memoryState, error) {
 		if w == nil {
 			return s, fmt.Errorf("worker %s is null", id)
 		}
-		w.Options, _ = whole(w.Options).(map[string]any)
+		w.Options, _ = durable.Whole(w.Options).(map[string]any)
 		for kind, k := range w.Kinds {
 			if k == nil {
 				return s, fmt.Errorf("worker %s: %s is null", id, kind)
 			}
 			for id, config := range k.Kept {
-				k.Kept[id], _ = whole(config).(map[string]any)
+				k.Kept[id], _ = durable.Whole(config).(map[string]any)
 			}
 		}
 	}
 	return s, nil
-}
-
-// whole gives numbers without a fraction back as the integers that they were.
-func whole(v any) any {
-	switch v := v.(type) {
-	case float64:
-		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
-			return int64(v)
-		}
-	case map[string]any:
-		for k, x := range v {
-			v[k] = whole(x)
-		}
-	case []any:
-		for i, x := range v {
-			v[i] = whole(x)
-		}
-	}
-	return v
 }
 
 // of is what is known about a place; never nil.

@@ -14,4 +14,8 @@
 // The Inventory knows what runs on the node, and publishes each change of it
 // once, whoever caused it: a caller of this package, the node's own
 // configuration, or a process that died.
+//
+// The journal has what is to run again of workers that are being restarted. What
+// breaks off with the agent's end, or the node's connection, is finished when
+// the same process of the node is there again.
 package ops

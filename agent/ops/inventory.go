@@ -70,6 +70,7 @@ const (
 type Inventory struct {
 	cfg        Config
 	metaEvents map[string]*catalog.Event // by WAMP's names for them
+	came       chan struct{}             // has one when the node has come
 
 	mu      sync.Mutex
 	version uint64 // one up for each change by an operation
@@ -106,7 +107,7 @@ type objectEntry struct {
 }
 
 func newInventory(cfg Config) *Inventory {
-	v := &Inventory{cfg: cfg, metaEvents: metaEvents(), workers: map[string]*workerEntry{}, ended: map[string]uint64{}}
+	v := &Inventory{cfg: cfg, metaEvents: metaEvents(), came: make(chan struct{}, 1), workers: map[string]*workerEntry{}, ended: map[string]uint64{}}
 	v.load()
 	return v
 }
@@ -164,6 +165,17 @@ func (v *Inventory) Attached(kind, version, started string) {
 		v.save()
 	}
 	v.publish(catalog.OnNodeAttached, details(catalog.Dict{"kind": kind, "version": version}))
+	select {
+	case v.came <- struct{}{}:
+	default:
+	}
+}
+
+// process names the node's process for good; empty while there is none.
+func (v *Inventory) process() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.node
 }
 
 // Detached implements Changes.

@@ -49,7 +49,8 @@ type Config struct {
 	// names; it must not block. While the node is not paired its id is empty.
 	Publish func(e *catalog.Event, args ...any)
 	// StateDir keeps the inventory, so that what went on while the agent was
-	// down is told, and nothing twice. Empty: not kept.
+	// down is told, and nothing twice, and the restarts that are under way.
+	// Empty: not kept.
 	StateDir string
 	Log      *zap.Logger
 }
@@ -63,6 +64,7 @@ type Ops struct {
 	lanes lanes
 	inv   *Inventory
 
+	journal  *journal
 	profiles *profiles
 }
 
@@ -75,6 +77,7 @@ var neverForwarded = []string{"sign", "sign_challenge", "start_manhole", "stop_m
 func New(cfg Config) (*Ops, error) {
 	o := newOps(cfg)
 	o.inv = newInventory(o.cfg)
+	o.journal = openJournal(cfg.StateDir, o.log)
 	o.bindNode()
 	o.bindRouter()
 	o.bindRealms()
@@ -118,12 +121,13 @@ func newOps(cfg Config) *Ops {
 	return &Ops{cfg: cfg, log: cfg.Log, index: catalog.NewIndex(), table: catalog.NewTable(), lanes: lanes{}, profiles: newProfiles()}
 }
 
-// Run keeps the inventory true and its events coming, and makes profiles, until
-// ctx ends.
+// Run keeps the inventory true and its events coming, finishes restarts that
+// were broken off, and makes profiles, until ctx ends.
 func (o *Ops) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { o.profiles.run(ctx) })
+	wg.Go(func() { o.resumeRestarts(ctx) })
 	return o.cfg.Node.Watch(ctx, o.inv)
 }
 
@@ -186,10 +190,12 @@ func lane(op *catalog.Op, args wamp.List, kwargs wamp.Dict) string {
 		return hostLane(op, args, kwargs)
 	}
 	if id := workerArg(op, args, kwargs); id != "" {
-		return "worker " + id
+		return workerLane(id)
 	}
 	return op.Key()
 }
+
+func workerLane(id string) string { return "worker " + id }
 
 // workerArg is the row's argument worker_id, empty where there is none.
 func workerArg(op *catalog.Op, args wamp.List, kwargs wamp.Dict) string {

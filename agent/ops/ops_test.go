@@ -26,6 +26,10 @@ type rig struct {
 	*ops.Ops
 	t    *testing.T
 	node *nodetest.Node
+	key  identity.Key
+	addr string
+	end  func() // of the agent's parts
+	link *nodelink.Link
 
 	mu     sync.Mutex
 	events []string
@@ -43,28 +47,10 @@ func newRigOf(t *testing.T, controller int, adapt ...func(*ops.Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ln, err := nodelink.Listen(ctx, "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	link, err := nodelink.New(nodelink.Config{Listener: ln, Pubkey: key.Public()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{t: t}
-	cfg := ops.Config{Link: link, Node: crossbar.New(crossbar.Config{Link: link, Poll: 50 * time.Millisecond}),
-		NodeID: func() string { return "n1" }, Realm: func() string { return "demo" }, Publish: r.publish}
-	for _, f := range adapt {
-		f(&cfg)
-	}
-	if r.Ops, err = ops.New(cfg); err != nil {
-		t.Fatal(err)
-	}
-	var done sync.WaitGroup
-	done.Go(func() { _ = link.Run(ctx) })
-	done.Go(func() { _ = r.Run(ctx) })
-	if r.node, err = nodetest.Join(ctx, nodetest.Config{Addr: ln.Addr().String(), Key: key, PID: controller}); err != nil {
+	r := &rig{t: t, key: key, addr: "127.0.0.1:0"}
+	r.start(adapt...)
+	t.Cleanup(func() { r.end() })
+	if r.node, err = nodetest.Join(context.Background(), nodetest.Config{Addr: r.addr, Key: key, PID: controller}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -72,11 +58,39 @@ func newRigOf(t *testing.T, controller int, adapt ...func(*ops.Config)) *rig {
 			t.Errorf("node: %v", err)
 		}
 		_ = r.node.Close()
+	})
+	r.until("the node is attached", func() bool { return r.link.Attached().Attached })
+	return r
+}
+
+// start runs an agent's parts; the next one's have the same address.
+func (r *rig) start(adapt ...func(*ops.Config)) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ln, err := nodelink.Listen(ctx, r.addr)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.addr = ln.Addr().String()
+	if r.link, err = nodelink.New(nodelink.Config{Listener: ln, Pubkey: r.key.Public()}); err != nil {
+		r.t.Fatal(err)
+	}
+	cfg := ops.Config{Link: r.link, Node: crossbar.New(crossbar.Config{Link: r.link, Poll: 50 * time.Millisecond}),
+		NodeID: func() string { return "n1" }, Realm: func() string { return "demo" }, Publish: r.publish}
+	for _, f := range adapt {
+		f(&cfg)
+	}
+	if r.Ops, err = ops.New(cfg); err != nil {
+		r.t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	for _, run := range []func(context.Context) error{r.link.Run, r.Run} {
+		done.Go(func() { _ = run(ctx) })
+	}
+	r.end = func() {
 		cancel()
 		done.Wait()
-	})
-	r.until("the node is attached", func() bool { return link.Attached().Attached })
-	return r
+	}
 }
 
 // publish keeps events, but for those that say again what another one says, by

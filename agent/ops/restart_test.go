@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"fabric.center/cfc/agent/ops"
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/wire"
@@ -19,8 +20,8 @@ func backend(name string) dict {
 }
 
 // proxyRig is a proxy with a connection, a route, and two transports.
-func proxyRig(t *testing.T) *rig {
-	r := newRig(t)
+func proxyRig(t *testing.T, adapt ...func(*ops.Config)) *rig {
+	r := newRig(t, adapt...)
 	r.must("node.start_worker", "p", "proxy", dict{"title": "x"})
 	r.must("proxy.start_proxy_connection", "p", "c1", backend("one"))
 	r.must("proxy.start_proxy_realm_route", "p", "com.a", dict{"anonymous": "c1"})

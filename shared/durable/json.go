@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 )
 
 // DecodeJSON reads a file of state strictly: one value, no field that is
@@ -20,4 +21,24 @@ func DecodeJSON(b []byte, into any) error {
 		return errors.New("there is something behind the end")
 	}
 	return nil
+}
+
+// Whole gives numbers without a fraction back as the integers that they were
+// before they were written.
+func Whole(v any) any {
+	switch v := v.(type) {
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return int64(v)
+		}
+	case map[string]any:
+		for k, x := range v {
+			v[k] = Whole(x)
+		}
+	case []any:
+		for i, x := range v {
+			v[i] = Whole(x)
+		}
+	}
+	return v
 }

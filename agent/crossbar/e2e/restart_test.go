@@ -443,9 +443,11 @@ func (r *rig) place(what string, realm, role bool) {
 	}
 }
 
+var stateFiles = []string{"inventory.json", "objects.json", "restarts.json"}
+
 func (r *rig) stateFiles() map[string][]byte {
 	files := map[string][]byte{}
-	for _, name := range []string{"inventory.json", "objects.json"} {
+	for _, name := range stateFiles {
 		if b, err := os.ReadFile(filepath.Join(r.state, name)); err == nil {
 			files[name] = b
 		}
@@ -455,15 +457,15 @@ func (r *rig) stateFiles() map[string][]byte {
 
 func (r *rig) putState(files map[string][]byte) {
 	r.t.Helper()
-	for name, b := range r.stateFiles() {
+	for _, name := range stateFiles {
 		path := filepath.Join(r.state, name)
 		was, there := files[name]
-		err := os.Remove(path)
+		err := os.RemoveAll(path)
 		if there {
 			err = os.WriteFile(path, was, 0o600)
 		}
 		if err != nil {
-			r.t.Fatalf("%s, %d bytes: %v", name, len(b), err)
+			r.t.Fatalf("%s: %v", name, err)
 		}
 	}
 }

@@ -1,0 +1,72 @@
+package ops
+
+import (
+	"context"
+	"errors"
+
+	"fabric.center/cfc/shared/cfcerr"
+	"go.uber.org/zap"
+)
+
+// resumeRestarts finishes what was broken off of restarts each time the node
+// has come, until ctx ends.
+func (o *Ops) resumeRestarts(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.inv.came:
+		}
+		for _, worker := range o.journal.workers() {
+			o.resume(ctx, worker)
+		}
+	}
+}
+
+// resume finishes a restart, in the lane of its worker: one that is still under
+// way there ends first, and then has nothing left to finish.
+func (o *Ops) resume(ctx context.Context, worker string) {
+	log := o.log.With(zap.String("worker", worker))
+	ctx, cancel := context.WithTimeout(ctx, 2*endTime) // for what is under way, and for itself
+	defer cancel()
+	leave, err := o.lanes.enter(ctx, workerLane(worker))
+	if err == nil {
+		defer leave()
+		err = o.cfg.Node.Settle(ctx)
+	}
+	if err != nil {
+		log.Error("cannot finish the restart of a worker", zap.Error(err))
+		return
+	}
+	x, open := o.journal.open(worker)
+	switch {
+	case !open:
+		return
+	case x.Node == "" || x.Node != o.inv.process():
+		log.Info("restart of a worker was broken off, and the node has restarted since: nothing is left to finish")
+		o.journal.ended(worker)
+		return
+	}
+	log = log.With(zap.String("by", x.By), zap.String("without", x.Without))
+	log.Warn("restart of a worker was broken off, it is finished now")
+	working, done := context.WithTimeout(ctx, endTime)
+	defer done()
+	if err := o.finishRestart(working, x); err != nil {
+		log.Error("cannot finish the restart of a worker", zap.Error(err))
+		return
+	}
+	log.Info("restart of a worker is finished")
+}
+
+// brokenOff reports whether what has failed may go on later: the node is away,
+// or the agent ends.
+func (o *Ops) brokenOff(ctx context.Context) bool {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), figuresWait)
+	defer cancel()
+	_, err := o.cfg.Node.Workers(ctx, nil)
+	kind := cfcerr.KindOf(err)
+	return kind == cfcerr.NodeDetached || kind == cfcerr.ConnectionLost
+}
