@@ -22,7 +22,8 @@ const (
 	journalVersion = 1
 )
 
-// restart is one of a worker that has begun, with all that is to run again.
+// restart is one of a worker, or of objects in it alone, that has begun, with all
+// that is to run again.
 type restart struct {
 	Node    string         `json:"node"` // its process, as Inventory.node
 	By      string         `json:"by"`
@@ -31,7 +32,10 @@ type restart struct {
 	Options map[string]any `json:"options"`
 	Created string         `json:"created"`           // of the worker's process that is to end
 	Without string         `json:"without,omitempty"` // id of the object that is to stay down
-	Objects []running      `json:"objects"`
+	// Alone says that the worker itself goes on, and its objects alone are
+	// stopped and started.
+	Alone   bool      `json:"alone,omitempty"`
+	Objects []running `json:"objects"`
 }
 
 // running is an object and the configuration to start it with again.

@@ -29,17 +29,38 @@ func toTheEnd(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // restartObject stops an object and starts it again as it was.
 func (o *Ops) restartObject(ctx context.Context, caller catalog.Caller, r Ref) (catalog.Dict, error) {
+	if err := o.cfg.Node.Settle(ctx); err != nil {
+		return nil, err
+	}
 	d, err := o.getObject(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	config, _ := wamp.AsDict(d["config"])
+	w, err := o.cfg.Node.Worker(ctx, r.Worker)
+	if err != nil {
+		return nil, named(err, r.Worker)
+	}
+	x := restart{Node: o.inv.process(), By: caller.AuthID, Worker: w.ID, Type: w.Type, Created: w.Created, Alone: true}
+	object := running{Kind: r.Kind.Key, Parent: r.Parent, ID: r.ID}
+	object.Config, _ = wamp.AsDict(d["config"])
+	x.Objects = []running{object}
+	if ctx.Err() == nil {
+		if err := o.journal.begun(x); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := toTheEnd(ctx)
 	defer cancel()
-	if _, err = o.stopObject(ctx, caller, r, StopOptions{}); err != nil {
+	d, err = o.stopAndBegin(ctx, x.By, r, object.Config)
+	o.leave(ctx, x, err)
+	return d, err
+}
+
+func (o *Ops) stopAndBegin(ctx context.Context, by string, r Ref, config map[string]any) (catalog.Dict, error) {
+	if _, err := o.stopObject(ctx, catalog.Caller{AuthID: by}, r, StopOptions{}); err != nil {
 		return nil, err
 	}
-	d, err = o.begin(ctx, caller.AuthID, r, config)
+	d, err := o.begin(ctx, by, r, config)
 	if err != nil {
 		e := cfcerr.New(cfcerr.KindOf(err), "cannot restart %s %s: it is stopped, and does not start again: %w", r.Kind.Noun, r.ID, err)
 		return nil, r.InDetail(e)
@@ -152,9 +173,7 @@ func (o *Ops) finishRestart(ctx context.Context, x restart) error {
 		}
 		_, err = o.carryThrough(ctx, x)
 	}
-	if err == nil || !o.brokenOff(ctx) {
-		o.journal.ended(x.Worker)
-	}
+	o.leave(ctx, x, err)
 	return err
 }
 
@@ -229,6 +248,7 @@ func (o *Ops) runsAnew(ctx context.Context, x restart) (bool, error) {
 	if w.Type != x.Type {
 		return false, cfcerr.New(cfcerr.AlreadyRunning, "cannot restart worker %s: in its place there is one of type %s by now", x.Worker, w.Type).With("worker_id", x.Worker)
 	}
+	o.untilReady(ctx, x.Worker)
 	_, err = o.cfg.Node.Spec(ctx, x.Worker)
 	switch cfcerr.KindOf(err) {
 	case cfcerr.NotSupported, cfcerr.NoSuchWorker: // nobody has seen it come up, or it goes

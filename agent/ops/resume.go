@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"time"
 
 	"fabric.center/cfc/shared/cfcerr"
 	"go.uber.org/zap"
@@ -51,11 +52,67 @@ func (o *Ops) resume(ctx context.Context, worker string) {
 	log.Warn("restart of a worker was broken off, it is finished now")
 	working, done := context.WithTimeout(ctx, endTime)
 	defer done()
-	if err := o.finishRestart(working, x); err != nil {
+	finish := o.finishRestart
+	if x.Alone {
+		finish = o.finishObjects
+	}
+	if err := finish(working, x); err != nil {
 		log.Error("cannot finish the restart of a worker", zap.Error(err))
 		return
 	}
 	log.Info("restart of a worker is finished")
+}
+
+// finishObjects restarts objects of a worker that goes on: whether they have been
+// stopped, or started again, nobody can say for sure. With the worker's process
+// they have ended for good.
+func (o *Ops) finishObjects(ctx context.Context, x restart) (err error) {
+	defer func() { o.leave(ctx, x, err) }()
+	w, err := o.cfg.Node.Worker(ctx, x.Worker)
+	if cfcerr.KindOf(err) == cfcerr.NoSuchWorker || err == nil && w.Created != x.Created {
+		return nil
+	}
+	if err != nil {
+		return named(err, x.Worker)
+	}
+	o.untilReady(ctx, x.Worker)
+	for _, object := range x.Objects {
+		r := object.ref(x.Worker)
+		_, err := o.stopAndBegin(ctx, x.By, r, object.Config)
+		if cfcerr.KindOf(err) == cfcerr.NoSuchObject {
+			_, err = o.begin(ctx, x.By, r, object.Config)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// untilReady waits until the procedures of a worker are there: a node that has
+// just come back registers them one by one. One where they do not come is for
+// the caller to find out.
+func (o *Ops) untilReady(ctx context.Context, worker string) {
+	ctx, cancel := context.WithTimeout(ctx, figuresWait)
+	defer cancel()
+	for {
+		if w, err := o.cfg.Node.Worker(ctx, worker); err != nil || w.Ready {
+			return
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// leave drops a restart from the journal when it has ended, unless it was only
+// broken off.
+func (o *Ops) leave(ctx context.Context, x restart, err error) {
+	if err == nil || !o.brokenOff(ctx) {
+		o.journal.ended(x.Worker)
+	}
 }
 
 // brokenOff reports whether what has failed may go on later: the node is away,

@@ -30,19 +30,27 @@ func keeping(dir string) func(*ops.Config) {
 }
 
 // cut is a proxy whose agent ends while its restart is at a procedure of the
-// node. It gives the state directory of the next agent: as it was at that
-// moment, as after a crash, or as the agent has left it in order.
+// node, and the state directory of the next agent.
 func cut(t *testing.T, at string, crash bool) (r *rig, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	r = proxyRig(t, keeping(dir))
+	return r, r.cut(dir, at, crash, "proxy.stop_proxy_transport", "p", "t", true)
+}
+
+// cut ends the agent while a call is at a procedure of the node. The next one's
+// state directory is as it was at that moment, as after a crash, or as the agent
+// has left it in order.
+func (r *rig) cut(dir, at string, crash bool, key string, args ...any) (next string) {
+	t := r.t
+	t.Helper()
 	release := r.node.Hang(at)
 	defer release()
 	before := r.node.Calls(at)
 	ended := make(chan error, 1)
 	agent := r.Ops
 	go func() {
-		_, err := agent.Call(context.Background(), as(wire.Owner), "proxy.stop_proxy_transport", wamp.List{"p", "t", true}, nil)
+		_, err := agent.Call(context.Background(), as(wire.Owner), key, wamp.List(args), nil)
 		ended <- err
 	}()
 	r.until("the restart is at "+at, func() bool { return r.node.Calls(at) > before })
@@ -59,9 +67,9 @@ func cut(t *testing.T, at string, crash bool) (r *rig, dir string) {
 	}
 	_ = r.node.Close()
 	if crash {
-		return r, now
+		return now
 	}
-	return r, dir
+	return dir
 }
 
 func noJournal(dir string) bool {
@@ -209,5 +217,58 @@ func TestARestartIsTriedOnceMore(t *testing.T) {
 				t.Errorf("transports are %v", got)
 			}
 		})
+	}
+}
+
+// A component that is restarted is down in between too.
+func TestARestartOfAComponentIsFinishedByTheNextAgent(t *testing.T) {
+	config := dict{"type": "class", "classname": "a.B", "realm": "com.a",
+		"transport": dict{"type": "websocket", "url": "ws://h:1", "endpoint": dict{"type": "tcp", "host": "h", "port": 1}}}
+	for _, at := range []string{"worker.c.stop_component", "worker.c.start_component"} {
+		for _, crash := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, crash %v", at, crash), func(t *testing.T) {
+				dir := t.TempDir()
+				r := newRig(t, keeping(dir))
+				r.must("node.start_worker", "c", "container")
+				for _, id := range []string{"x", "y"} {
+					r.must("container.start_container_component", "c", id, config)
+				}
+				dir = r.cut(dir, at, crash, "container.restart_container_component", "c", "x")
+				pid, before := r.node.Worker("c").PID, len(r.told())
+				r.start(keeping(dir))
+				if err := r.node.Join(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				r.until("the restart is finished", func() bool { return noJournal(dir) })
+				if got := r.must("container.get_container_components", "c"); fmt.Sprint(got) != "[x y]" || r.node.Worker("c").PID != pid {
+					t.Errorf("components are %v", got)
+				}
+				if told := r.told()[before:]; !slices.Contains(told, "on_container_component_started c x") || slices.Contains(told, "on_container_component_started c y") {
+					t.Errorf("told is %v", told)
+				}
+			})
+		}
+	}
+}
+
+// With its worker a component has ended for good.
+func TestARestartOfAComponentEndsWithItsWorker(t *testing.T) {
+	dir := t.TempDir()
+	r := newRig(t, keeping(dir))
+	r.must("node.start_worker", "c", "container")
+	r.must("container.start_container_component", "c", "x", dict{"type": "class", "classname": "a.B", "realm": "com.a",
+		"transport": dict{"type": "websocket", "url": "ws://h:1", "endpoint": dict{"type": "tcp", "host": "h", "port": 1}}})
+	dir = r.cut(dir, "worker.c.start_component", true, "container.restart_container_component", "c", "x")
+	r.start(keeping(dir))
+	release := r.node.Hang("get_worker") // what comes first is the other worker
+	if err := r.node.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.node.Die("c")
+	r.node.Boot("c", "container")
+	release()
+	r.until("the journal is dropped", func() bool { return noJournal(dir) })
+	if got := r.node.Components("c"); len(got) != 0 {
+		t.Errorf("components are %v", got)
 	}
 }

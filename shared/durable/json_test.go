@@ -1,7 +1,9 @@
 package durable
 
 import (
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"testing"
 )
 
@@ -23,5 +25,20 @@ func TestDecodeJSON(t *testing.T) {
 		if err := DecodeJSON([]byte(text), &s); fmt.Sprint(s, " ", err) != want {
 			t.Errorf("%q: %v %v, want %s", text, s, err, want)
 		}
+	}
+}
+
+func TestWhole(t *testing.T) {
+	in := map[string]any{"port": int64(8080), "ratio": 1.5, "big": 1e300, "text": "1", "list": []any{int64(1), nil, map[string]any{"n": int64(-2)}}}
+	b, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out any
+	if err := json.Unmarshal(b, &out); err != nil {
+		t.Fatal(err)
+	}
+	if got := Whole(out); !reflect.DeepEqual(got, in) {
+		t.Errorf("%#v became %#v", in, got)
 	}
 }

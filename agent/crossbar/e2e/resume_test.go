@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,10 +29,11 @@ func TestARestartOfAWorkerIsFinished(t *testing.T) {
 	routes := f.must("proxy.list_proxy_realm_routes", "p1", "com.example.one")
 	for _, c := range []struct {
 		at     string
-		freeze func() (pid int)
+		freeze func() (pid func([]event) int)
 	}{
-		{"on_worker_stopping", func() int { return f.pid("p1") }},
-		{"on_worker_starting", f.nodePID},
+		{"on_worker_stopping", func() func([]event) int { return always(f.pid("p1")) }},
+		{"on_worker_starting", func() func([]event) int { return always(f.nodePID()) }},
+		{"on_proxy_connection_starting", func() func([]event) int { return newWorker }},
 	} {
 		more.must("proxy.start_proxy_transport", "p1", "more", more.transport())
 		more.reaches("before the end at "+c.at, "one")
@@ -51,20 +53,36 @@ func TestARestartOfAWorkerIsFinished(t *testing.T) {
 			_, err := lives(f.told(), false)
 			return err == nil
 		})
+		if c.at == "on_proxy_connection_starting" && slices.Contains(f.agent.events.of("p1"), "on_worker_stopping") {
+			t.Error("a worker that has come up anew is restarted again")
+		}
 		if e := f.agent.events.details("p1", "ws"); e[len(e)-1].name != "on_proxy_transport_started" || e[len(e)-1].details["by"] != "alice" {
 			t.Errorf("%s: told of the transport is %v", c.at, e)
 		}
 	}
 }
 
+func always(pid int) func([]event) int { return func([]event) int { return pid } }
+
+// newWorker is the process of the worker that has started last.
+func newWorker(told []event) int {
+	for _, e := range slices.Backward(told) {
+		if e.name == "on_worker_started" {
+			return e.details["pid"].(int)
+		}
+	}
+	return 0
+}
+
 // brokenOff has the agent crash at the first event of that name, with a process
 // frozen so that nothing more happens until it is gone.
-func (r *rig) brokenOff(at string, pid int, key string, args ...any) {
+func (r *rig) brokenOff(at string, victim func([]event) int, key string, args ...any) {
 	r.t.Helper()
-	agent := r.agent
+	agent, pid := r.agent, 0
 	frozen := make(chan map[string][]byte, 1)
 	agent.events.hook(func(e event) {
 		if e.name == at && len(frozen) == 0 {
+			pid = victim(agent.events.list)
 			kill(r.t, pid, syscall.SIGSTOP)
 			frozen <- r.stateFiles()
 		}
