@@ -231,7 +231,13 @@ func (n *Node) register(name string, f handler) {
 			select {
 			case <-wait:
 			case <-ctx.Done():
+			}
+			select {
+			case <-leaving: // also where it is released only then
 				return client.InvocationCanceled
+			case <-ctx.Done():
+				return client.InvocationCanceled
+			default:
 			}
 		}
 		if e.Error != "" {
