@@ -95,7 +95,7 @@ func (x *remoteExec) run(ctx context.Context, args []string) error {
 	// A pipe that nobody reads any more ends the command, not cfc alone.
 	signal.Ignore(syscall.SIGPIPE)
 	defer signal.Reset(syscall.SIGPIPE)
-	return x.flow.hold(ctx, func() error {
+	err = x.flow.hold(ctx, func() error {
 		if _, err := x.flow.opened(ctx); err != nil {
 			return err
 		}
@@ -105,6 +105,10 @@ func (x *remoteExec) run(ctx context.Context, args []string) error {
 		}
 		return x.pass(ctx, x.stdin())
 	})
+	if cfcerr.KindOf(err) == cfcerr.Canceled { // which call it was in is nobody's business
+		return context.Canceled
+	}
+	return err
 }
 
 func wordsOf(words []string) []any {

@@ -179,6 +179,7 @@ func TestExecAtTheTerminal(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.ends(8)
+			p.sees("cfc: cannot run docker exec: canceled")
 			if n := s.commands("web"); n != 0 {
 				t.Errorf("%d commands are left in the container", n)
 			}
