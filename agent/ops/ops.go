@@ -142,6 +142,9 @@ func (o *Ops) Call(ctx context.Context, caller catalog.Caller, key string, args 
 	ctx, cancel := withDeadline(ctx, op)
 	defer cancel()
 	v, err := o.carryOut(ctx, op, caller, args, kwargs)
+	if err != nil && op.Scope == catalog.Worker {
+		err = named(err, workerArg(op, args, kwargs))
+	}
 	if err != nil {
 		return nil, sentence(op, err)
 	}

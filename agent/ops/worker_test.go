@@ -140,6 +140,20 @@ func TestPythonpath(t *testing.T) {
 	}
 }
 
+// A worker that dies still has its procedures for a moment, and nobody behind
+// them.
+func TestAWorkerThatGoesAway(t *testing.T) {
+	r := newRig(t)
+	r.node.Boot("w", "router")
+	for procedure, args := range map[string][]any{"add_pythonpath": {"w", []any{"/a"}}, "get_pythonpath": {"w"}, "get_cpu_affinity": {"w"}} {
+		r.node.Answer("worker.w."+procedure, nil, "")
+		r.node.Fail("worker.w."+procedure, "wamp.error.no_such_procedure", "no callee registered for procedure")
+		if e := r.refused(cfcerr.NotRunning, "worker."+procedure, args...); e.Details["worker_id"] != "w" {
+			t.Errorf("%s: %v %v", procedure, e, e.Details)
+		}
+	}
+}
+
 // A guest can be looked at, heard and stopped; what is within it cannot be
 // reached, and the error says whose worker that is.
 func TestWhatAGuestCannot(t *testing.T) {
