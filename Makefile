@@ -48,7 +48,7 @@ build: go-version
 test: go-version cc venv js docker build
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $(UNIT)
-	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 1 -timeout 20m $(WHOLE)
+	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 2 -timeout 20m $(WHOLE)
 
 test-short: go-version
 	$(GO) test -timeout 55s $(UNIT)
