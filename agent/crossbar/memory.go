@@ -2,16 +2,12 @@ package crossbar
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"fabric.center/cfc/agent/ops"
 	"fabric.center/cfc/shared/cfcerr"
@@ -91,25 +87,18 @@ func openMemory(dir string, log *zap.Logger) *memory {
 		return m
 	}
 	m.path = filepath.Join(dir, memoryFile)
-	b, err := os.ReadFile(m.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return m
-	}
-	s, err := parseMemory(b, err)
+	s := memoryState{Workers: m.workers}
+	aside, err := durable.Load(m.path, func(b []byte) (err error) { s, err = parseMemory(b); return err })
 	if err != nil {
-		aside := fmt.Sprintf("%s.damaged-%d", m.path, time.Now().Unix())
-		log.Error("memory of object ids is damaged, set aside", zap.String("path", m.path), zap.String("as", aside), zap.Error(err), zap.NamedError("rename", os.Rename(m.path, aside)))
+		log.Error("memory of object ids is damaged, set aside", zap.String("path", m.path), zap.String("as", aside), zap.Error(err))
 		return m
 	}
 	m.workers = s.Workers
 	return m
 }
 
-func parseMemory(b []byte, err error) (memoryState, error) {
+func parseMemory(b []byte) (memoryState, error) {
 	s := memoryState{Workers: map[string]*workerMemory{}}
-	if err != nil {
-		return s, err
-	}
 	if err := durable.DecodeJSON(b, &s); err != nil {
 		return s, err
 	}

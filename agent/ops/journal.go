@@ -2,15 +2,11 @@ package ops
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/durable"
@@ -73,14 +69,10 @@ func openJournal(dir string, log *zap.Logger) *journal {
 		return j
 	}
 	j.path = filepath.Join(dir, journalFile)
-	b, err := os.ReadFile(j.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return j
-	}
-	s, err := parseJournal(b, err)
+	var s journalState
+	aside, err := durable.Load(j.path, func(b []byte) (err error) { s, err = parseJournal(b); return err })
 	if err != nil {
-		aside := fmt.Sprintf("%s.damaged-%d", j.path, time.Now().Unix())
-		log.Error("journal of restarts is damaged, set aside: a worker that was being restarted may be down", zap.String("path", j.path), zap.String("as", aside), zap.Error(err), zap.NamedError("rename", os.Rename(j.path, aside)))
+		log.Error("journal of restarts is damaged, set aside: a worker that was being restarted may be down", zap.String("path", j.path), zap.String("as", aside), zap.Error(err))
 		return j
 	}
 	for _, x := range s.Restarts {
@@ -89,11 +81,8 @@ func openJournal(dir string, log *zap.Logger) *journal {
 	return j
 }
 
-func parseJournal(b []byte, err error) (journalState, error) {
+func parseJournal(b []byte) (journalState, error) {
 	var s journalState
-	if err != nil {
-		return s, err
-	}
 	if err := durable.DecodeJSON(b, &s); err != nil {
 		return s, err
 	}

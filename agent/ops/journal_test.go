@@ -67,7 +67,7 @@ func TestJournalIsReadStrictly(t *testing.T) {
 			t.Errorf("%s: taken are %v, left is %v, %v", name, j.workers(), left, err)
 		}
 	}
-	if s, err := parseJournal([]byte(object(`{"kind": "proxy_transport", "id": "x"}`)), nil); err != nil || len(s.Restarts) != 1 {
+	if s, err := parseJournal([]byte(object(`{"kind": "proxy_transport", "id": "x"}`))); err != nil || len(s.Restarts) != 1 {
 		t.Errorf("a good one: %+v, %v", s, err)
 	}
 }

@@ -3,14 +3,10 @@ package ops
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"fabric.center/cfc/shared/durable"
 	"go.uber.org/zap"
@@ -55,14 +51,11 @@ func (v *Inventory) load() {
 		return
 	}
 	path := filepath.Join(v.cfg.StateDir, inventoryFile)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	state, err := parseInventory(b, err)
+	var state inventoryState
+	var saved []byte
+	aside, err := durable.Load(path, func(b []byte) (err error) { saved = b; state, err = parseInventory(b); return err })
 	if err != nil {
-		aside := fmt.Sprintf("%s.damaged-%d", path, time.Now().Unix())
-		v.cfg.Log.Error("inventory is damaged, set aside", zap.String("path", path), zap.String("as", aside), zap.Error(err), zap.NamedError("rename", os.Rename(path, aside)))
+		v.cfg.Log.Error("inventory is damaged, set aside", zap.String("path", path), zap.String("as", aside), zap.Error(err))
 		return
 	}
 	for _, w := range state.Workers {
@@ -74,14 +67,11 @@ func (v *Inventory) load() {
 		}
 		v.workers[w.ID] = e
 	}
-	v.saved, v.node = b, state.Node
+	v.saved, v.node = saved, state.Node
 }
 
-func parseInventory(b []byte, err error) (inventoryState, error) {
+func parseInventory(b []byte) (inventoryState, error) {
 	var s inventoryState
-	if err != nil {
-		return s, err
-	}
 	if err := durable.DecodeJSON(b, &s); err != nil {
 		return s, err
 	}

@@ -7,7 +7,26 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 )
+
+// Load reads a file of state with parse, which is not called where there is no
+// file. One that cannot be used is set aside, for a caller who rather begins anew
+// than not at all: aside is where it is then, and err says why.
+func Load(path string, parse func([]byte) error) (aside string, err error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil {
+		err = parse(b)
+	}
+	if err == nil {
+		return "", nil
+	}
+	aside = fmt.Sprintf("%s.damaged-%d", path, time.Now().Unix())
+	return aside, errors.Join(err, os.Rename(path, aside))
+}
 
 // maxRead bounds what ReadFile reads.
 const maxRead = 16 << 20

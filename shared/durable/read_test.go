@@ -1,6 +1,8 @@
 package durable
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,5 +39,32 @@ func TestReadFile(t *testing.T) {
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir)):
 			t.Errorf("%s: got %v, want %q", name, err, want)
 		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state.json")
+	unread := func([]byte) error { t.Error("what is not there was parsed"); return nil }
+	if aside, err := Load(path, unread); aside != "" || err != nil {
+		t.Errorf("no file: %q, %v", aside, err)
+	}
+	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	if aside, err := Load(path, func(b []byte) error { got = string(b); return nil }); aside != "" || err != nil || got != "text" {
+		t.Errorf("a good one: %q, %q, %v", got, aside, err)
+	}
+	odd := errors.New("it is odd")
+	aside, err := Load(path, func([]byte) error { return odd })
+	if !errors.Is(err, odd) || !strings.HasPrefix(aside, path+".damaged-") {
+		t.Errorf("a damaged one: %q, %v", aside, err)
+	}
+	if b, err := os.ReadFile(aside); err != nil || string(b) != "text" {
+		t.Errorf("set aside is %q, %v", b, err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
 	}
 }
