@@ -2,7 +2,6 @@ package crossbar
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"fabric.center/cfc/agent/crossbar/nodeconfig"
 	"fabric.center/cfc/agent/ops"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/durable"
 	"go.uber.org/zap"
 )
 
@@ -58,7 +58,7 @@ func (n *Node) configured(w ops.Worker) (options map[string]any, reason string) 
 	if _, open := d["manhole"]; open {
 		return nil, "its manhole would not be opened again"
 	}
-	if options, _ = plainValue(d["options"]).(map[string]any); options == nil {
+	if options, _ = durable.Whole(d["options"]).(map[string]any); options == nil {
 		options = map[string]any{}
 	}
 	return options, ""
@@ -81,28 +81,6 @@ func configuredWorker(config map[string]any, w ops.Worker) map[string]any {
 		}
 	}
 	return nil
-}
-
-// plainValue has the numbers of a configuration as calls take them.
-func plainValue(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k, x := range v {
-			v[k] = plainValue(x)
-		}
-	case []any:
-		for i, x := range v {
-			v[i] = plainValue(x)
-		}
-	case json.Number:
-		if i, err := v.Int64(); err == nil {
-			return i
-		}
-		if f, err := v.Float64(); err == nil {
-			return f
-		}
-	}
-	return v
 }
 
 // spec keeps the options with which a worker was started. It runs, so that

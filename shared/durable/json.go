@@ -24,9 +24,16 @@ func DecodeJSON(b []byte, into any) error {
 }
 
 // Whole gives numbers without a fraction back as the integers that they were
-// before they were written.
+// before they were written, and those that were read as text as numbers.
 func Whole(v any) any {
 	switch v := v.(type) {
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		if f, err := v.Float64(); err == nil {
+			return f
+		}
 	case float64:
 		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 			return int64(v)

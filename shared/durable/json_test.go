@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -40,5 +41,14 @@ func TestWhole(t *testing.T) {
 	}
 	if got := Whole(out); !reflect.DeepEqual(got, in) {
 		t.Errorf("%#v became %#v", in, got)
+	}
+	var text any
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err := d.Decode(&text); err != nil {
+		t.Fatal(err)
+	}
+	if got := Whole(text); !reflect.DeepEqual(got, in) {
+		t.Errorf("read as text, %#v became %#v", in, got)
 	}
 }
