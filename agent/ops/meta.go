@@ -26,8 +26,7 @@ func (o *Ops) meta(ctx context.Context, c catalog.Call) (any, error) {
 		return nil, err
 	}
 	name, _ := c.Op.MetaProcedure()
-	v, err := o.cfg.Node.Meta(ctx, r, name, args, kwargs)
-	return v, named(err, worker)
+	return o.cfg.Node.Meta(ctx, r, name, args, kwargs)
 }
 
 // take takes the next argument out of a call's, by position or by name.

@@ -212,8 +212,7 @@ func workerArg(op *catalog.Op, args wamp.List, kwargs wamp.Dict) string {
 	return id
 }
 
-// sentence makes the node's texts read "cannot X: why", and names the worker
-// that is not there.
+// sentence makes the node's texts read "cannot X: why".
 func sentence(op *catalog.Op, err error) error {
 	var e *cfcerr.Error
 	if !errors.As(err, &e) {

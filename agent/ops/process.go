@@ -40,8 +40,7 @@ func (o *Ops) ofProcess(ctx context.Context, worker, procedure string, args ...a
 		}
 		procedure = WorkerProcedure(worker, procedure)
 	}
-	v, err := o.cfg.Link.Call(ctx, procedure, args, nil)
-	return v, named(err, worker)
+	return o.cfg.Link.Call(ctx, procedure, args, nil)
 }
 
 // setAffinity checks the CPUs before the process trips over them. They are the

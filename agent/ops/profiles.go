@@ -161,7 +161,7 @@ func (o *Ops) bindProfiles() {
 			return x, err
 		}
 		if _, err := o.cfg.Node.Worker(ctx, worker); err != nil {
-			return catalog.Profile{}, named(err, worker)
+			return catalog.Profile{}, err
 		}
 		return catalog.Profile{}, cfcerr.New(cfcerr.NoSuchObject, "cannot find profile %s: worker %s has no such profile, or it is no longer kept", id, worker).
 			With("worker_id", worker).With("profile_id", id)
@@ -184,7 +184,7 @@ func (o *Ops) startProfiler(ctx context.Context, caller catalog.Caller, in catal
 	}
 	pid, err := o.cfg.Node.PID(ctx, worker)
 	if err != nil {
-		return catalog.ProfileStarted{}, named(err, worker)
+		return catalog.ProfileStarted{}, err
 	}
 	x := catalog.Profile{ID: madeUp("p_"), WorkerID: worker, Profiler: profile.Name, Status: statusRunning, Runtime: in.Runtime, Started: wire.Time(time.Now())}
 	if err := o.profiles.add(x); err != nil {

@@ -74,8 +74,7 @@ func (o *Ops) aboutRealm(ctx context.Context, p catalog.Place, procedure string,
 	if err := o.needKind(ctx, r); err != nil {
 		return nil, err
 	}
-	v, err := o.cfg.Node.About(ctx, r, procedure, args...)
-	return v, named(err, r.Worker)
+	return o.cfg.Node.About(ctx, r, procedure, args...)
 }
 
 func (o *Ops) realmByName(ctx context.Context, _ catalog.Caller, in catalog.RealmByNameIn) (catalog.Dict, error) {

@@ -44,7 +44,7 @@ func (o *Ops) workerStatus(ctx context.Context, _ catalog.Caller, in catalog.Wor
 	id := string(in.Worker)
 	v, err := o.cfg.Link.Call(ctx, catalog.NodeGetWorker.Forward, wamp.List{id}, nil)
 	if err != nil {
-		return nil, named(err, id)
+		return nil, err
 	}
 	d, _ := wamp.AsDict(v)
 	status := catalog.Dict(honestWorker(wamp.NormalizeDict(d)))
@@ -54,7 +54,7 @@ func (o *Ops) workerStatus(ctx context.Context, _ catalog.Caller, in catalog.Wor
 		defer cancel()
 		status["process"], err = o.cfg.Link.Call(asked, stats, nil, nil)
 		if status["answering"] = err == nil; err != nil && (!unknown(err) || ctx.Err() != nil) {
-			return nil, named(err, id)
+			return nil, err
 		}
 	}
 	typ, _ := wamp.AsString(status["type"])
@@ -108,7 +108,7 @@ func (o *Ops) workerLog(ctx context.Context, _ catalog.Caller, in catalog.Worker
 	if err == nil && ctx.Err() != nil {
 		return nil, cfcerr.New(cfcerr.KindOf(ctx.Err()), "cannot read the log of worker %s: %w", id, ctx.Err())
 	}
-	return lines, named(err, id)
+	return lines, err
 }
 
 // nodeStarted is when the node's controller says that it started.
