@@ -83,20 +83,13 @@ func (p Process) Cmdline(ctx context.Context) ([]string, error) {
 
 // Children are its living child processes.
 func (p Process) Children(ctx context.Context) ([]Process, error) {
-	pids, err := process.PidsWithContext(ctx)
+	all, err := byParent(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list processes: %w", err)
+		return nil, err
 	}
 	var children []Process
-	for _, pid := range pids {
-		h, err := process.NewProcessWithContext(ctx, pid)
-		if err != nil {
-			continue // gone meanwhile
-		}
-		if parent, err := h.PpidWithContext(ctx); err != nil || int(parent) != p.PID {
-			continue
-		}
-		if child, err := Find(ctx, int(pid)); err == nil {
+	for _, pid := range all[p.PID] {
+		if child, err := Find(ctx, pid); err == nil {
 			children = append(children, child)
 		}
 	}
@@ -106,6 +99,22 @@ func (p Process) Children(ctx context.Context) ([]Process, error) {
 // Descendants are its living child processes, and theirs, and so on: all that
 // has not outlived the one who started it.
 func (p Process) Descendants(ctx context.Context) ([]Process, error) {
+	children, err := byParent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []Process
+	for next := children[p.PID]; len(next) > 0; next = next[1:] {
+		if d, err := Find(ctx, next[0]); err == nil {
+			found = append(found, d)
+		}
+		next = append(next, children[next[0]]...)
+	}
+	return found, nil
+}
+
+// byParent are the pids of all processes, by those who have started them.
+func byParent(ctx context.Context) (map[int][]int, error) {
 	pids, err := process.PidsWithContext(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list processes: %w", err)
@@ -120,14 +129,7 @@ func (p Process) Descendants(ctx context.Context) ([]Process, error) {
 			children[int(parent)] = append(children[int(parent)], int(pid))
 		}
 	}
-	var found []Process
-	for next := children[p.PID]; len(next) > 0; next = next[1:] {
-		if d, err := Find(ctx, next[0]); err == nil {
-			found = append(found, d)
-		}
-		next = append(next, children[next[0]]...)
-	}
-	return found, nil
+	return children, nil
 }
 
 // Service is the systemd service that the process belongs to, empty where it

@@ -18,13 +18,19 @@ const (
 	endAgain = time.Second // from one try to end a worker to the next
 )
 
-// toTheEnd is for what must not be left half done: a caller who loses patience,
-// or his connection, would leave down what he only wanted to have restarted.
-func toTheEnd(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Err() != nil {
-		return context.WithCancel(ctx)
+// toTheEnd keeps a restart and gives the context to carry it out in, which must
+// not leave it half done: a caller who loses patience, or his connection, would
+// leave down what he only wanted to have restarted.
+func (o *Ops) toTheEnd(ctx context.Context, x restart) (context.Context, context.CancelFunc, error) {
+	if ctx.Err() != nil { // nothing of it has begun
+		ctx, cancel := context.WithCancel(ctx)
+		return ctx, cancel, nil
 	}
-	return context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	if err := o.journal.begun(x); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	return ctx, cancel, nil
 }
 
 // restartObject stops an object and starts it again as it was.
@@ -44,12 +50,10 @@ func (o *Ops) restartObject(ctx context.Context, caller catalog.Caller, r Ref) (
 	object := running{Kind: r.Kind.Key, Parent: r.Parent, ID: r.ID}
 	object.Config, _ = wamp.AsDict(d["config"])
 	x.Objects = []running{object}
-	if ctx.Err() == nil {
-		if err := o.journal.begun(x); err != nil {
-			return nil, err
-		}
+	ctx, cancel, err := o.toTheEnd(ctx, x)
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := toTheEnd(ctx)
 	defer cancel()
 	d, err = o.stopAndBegin(ctx, x.By, r, object.Config)
 	o.leave(ctx, x, err)
@@ -96,12 +100,10 @@ func (o *Ops) restartWorker(ctx context.Context, by, id string, without Ref) err
 	if err != nil {
 		return named(err, id)
 	}
-	if ctx.Err() == nil {
-		if err := o.journal.begun(x); err != nil {
-			return err
-		}
+	ctx, cancel, err := o.toTheEnd(ctx, x)
+	if err != nil {
+		return err
 	}
-	ctx, cancel := toTheEnd(ctx)
 	defer cancel()
 	return o.finishRestart(ctx, x)
 }

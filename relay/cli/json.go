@@ -25,16 +25,11 @@ func toJSON(v any, indent string) ([]byte, error) {
 	return printable(b.Bytes()), nil
 }
 
-func writeJSON(w io.Writer, v any) error {
-	b, err := toJSON(v, "  ")
-	if err == nil {
-		_, err = w.Write(b)
-	}
-	return err
-}
+func writeJSON(w io.Writer, v any) error     { return writeTo(w, v, "  ") }
+func writeJSONLine(w io.Writer, v any) error { return writeTo(w, v, "") }
 
-func writeJSONLine(w io.Writer, v any) error {
-	b, err := toJSON(v, "")
+func writeTo(w io.Writer, v any, indent string) error {
+	b, err := toJSON(v, indent)
 	if err == nil {
 		_, err = w.Write(b)
 	}

@@ -126,7 +126,7 @@ func jsonString(b []byte, at int) (int, error) {
 	return 0, errShort
 }
 
-// jsonCodePoint reads uXXXX at b[at:] up to its last digit, and of a surrogate
+// jsonCodePoint reads the u and four digits at b[at:] up to the last digit, and of a surrogate
 // the other half too: decoders fail on one half alone.
 func jsonCodePoint(b []byte, at int) (int, error) {
 	const high, low, end = 0xd800, 0xdc00, 0xe000
