@@ -58,7 +58,7 @@ func (n *Node) configured(w ops.Worker) (options map[string]any, reason string) 
 	if _, open := d["manhole"]; open {
 		return nil, "its manhole would not be opened again"
 	}
-	if options, _ = durable.Whole(d["options"]).(map[string]any); options == nil {
+	if options, _ = durable.Numbers(d["options"]).(map[string]any); options == nil {
 		options = map[string]any{}
 	}
 	return options, ""

@@ -24,28 +24,47 @@ func DecodeJSON(b []byte, into any) error {
 }
 
 // Whole gives numbers without a fraction back as the integers that they were
-// before they were written, and those that were read as text as numbers.
+// before they were written.
 func Whole(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if i, err := v.Int64(); err == nil {
+	return leaves(v, func(v any) any {
+		if f, ok := v.(float64); ok && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+			return int64(f)
+		}
+		return v
+	})
+}
+
+// Numbers gives those that were read as text as numbers: integers where they are
+// written as such.
+func Numbers(v any) any {
+	return leaves(v, func(v any) any {
+		n, ok := v.(json.Number)
+		if !ok {
+			return v
+		}
+		if i, err := n.Int64(); err == nil {
 			return i
 		}
-		if f, err := v.Float64(); err == nil {
+		if f, err := n.Float64(); err == nil {
 			return f
 		}
-	case float64:
-		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
-			return int64(v)
-		}
+		return v
+	})
+}
+
+// leaves replaces, in place, what is neither a dict nor a list.
+func leaves(v any, f func(any) any) any {
+	switch v := v.(type) {
 	case map[string]any:
 		for k, x := range v {
-			v[k] = Whole(x)
+			v[k] = leaves(x, f)
 		}
+		return v
 	case []any:
 		for i, x := range v {
-			v[i] = Whole(x)
+			v[i] = leaves(x, f)
 		}
+		return v
 	}
-	return v
+	return f(v)
 }

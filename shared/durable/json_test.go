@@ -48,7 +48,7 @@ func TestWhole(t *testing.T) {
 	if err := d.Decode(&text); err != nil {
 		t.Fatal(err)
 	}
-	if got := Whole(text); !reflect.DeepEqual(got, in) {
+	if got := Numbers(text); !reflect.DeepEqual(got, in) {
 		t.Errorf("read as text, %#v became %#v", in, got)
 	}
 }
