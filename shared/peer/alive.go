@@ -57,33 +57,37 @@ func (c *Conn) beat() {
 	l.waiting, l.reads = true, reads
 	c.beating.Reset(patience)
 	c.mu.Unlock()
-	c.writePing("")
+	c.ping(nil)
 	c.mu.Lock()
 	l.wrote = l.written
 	c.mu.Unlock()
 }
 
-func (c *Conn) writePing(data string) {
-	_ = c.ws.WriteControl(websocket.PingMessage, []byte(data), time.Time{})
+// ping sends a ping that pong answers, if anybody waits for that. Pings are
+// numbered in the order in which they go out.
+func (c *Conn) ping(pong chan struct{}) (number uint64) {
+	c.pinging.Lock()
+	defer c.pinging.Unlock()
+	c.mu.Lock()
+	c.pinged++
+	number = c.pinged
+	if pong != nil {
+		c.pings[number] = pong
+	}
+	c.mu.Unlock()
+	_ = c.ws.WriteControl(websocket.PingMessage, strconv.AppendUint(nil, number, 36), time.Time{})
+	return number
 }
 
 // Ping asks the far side for a sign of life and waits for it.
 func (c *Conn) Ping(ctx context.Context) error {
 	pong := make(chan struct{})
-	c.mu.Lock()
-	if c.pings == nil {
-		c.pings = map[string]chan struct{}{}
-	}
-	c.pinged++
-	key := strconv.FormatUint(c.pinged, 36)
-	c.pings[key] = pong
-	c.mu.Unlock()
+	number := c.ping(pong)
 	defer func() {
 		c.mu.Lock()
-		delete(c.pings, key)
+		delete(c.pings, number)
 		c.mu.Unlock()
 	}()
-	c.writePing(key)
 	select {
 	case <-pong:
 		return nil
@@ -94,12 +98,23 @@ func (c *Conn) Ping(ctx context.Context) error {
 	}
 }
 
+// pong answers all pings up to the one that it names: of several that it has
+// not answered yet, the far side may answer the last one only (RFC 6455, 5.5.3).
 func (c *Conn) pong(data string) error {
+	number, err := strconv.ParseUint(data, 36, 64)
+	if err != nil {
+		return nil // nobody asked for it
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if w, ok := c.pings[data]; ok {
-		delete(c.pings, data)
-		close(w)
+	if number > c.pinged {
+		return nil
+	}
+	for n, waits := range c.pings {
+		if n <= number {
+			delete(c.pings, n)
+			close(waits)
+		}
 	}
 	return nil
 }

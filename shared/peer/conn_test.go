@@ -356,6 +356,37 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// A far side that has several pings before it answers may answer the last one
+// only; whoever waits for an earlier one has his answer by that.
+func TestOneAnswerToSeveralPings(t *testing.T) {
+	conn, ws := stranger(t, peer.Options{}, "wamp.2.cbor")
+	const n = 3
+	came := make(chan string, n)
+	ws.SetPingHandler(func(data string) error { came <- data; return nil })
+	go func() { _, _, _ = ws.ReadMessage() }()
+	ended := make(chan error, n)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var last string
+	for range n {
+		go func() { ended <- conn.Ping(ctx) }()
+		last = wait(t, came, "ping")
+	}
+	for _, data := range []string{"", "zz", "somebody", last} { // the first ones are nobody's
+		if len(ended) > 0 {
+			t.Errorf("a ping ended before %q: %v", data, <-ended)
+		}
+		if err := ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range n {
+		if err := wait(t, ended, "answer"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestPingsKeepAlive(t *testing.T) {
 	server, cl := pair(t, peer.Options{PingInterval: 20 * time.Millisecond}, peer.DialOptions{PingInterval: 20 * time.Millisecond})
 	for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); {

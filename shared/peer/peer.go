@@ -139,7 +139,7 @@ type Conn struct {
 	told    bool // the end, to onEnd
 	code    int  // of the close frame, when it is not the normal one
 	onEnd   func(reason string)
-	pings   map[string]chan struct{}
+	pings   map[uint64]chan struct{} // who waits for the answer, by number
 	pinged  uint64
 	beating *time.Timer
 	life    liveness
@@ -150,6 +150,7 @@ type Conn struct {
 	done     chan struct{}
 
 	release sync.Once
+	pinging sync.Mutex // held while a ping is numbered and queued
 
 	// Of the reader alone.
 	raw   rawMessages
@@ -172,7 +173,7 @@ type hooks struct {
 }
 
 func newConn(ws *websocket.Conn, nc *netConn, f *format, client bool, o Options) *Conn {
-	c := &Conn{ws: ws, nc: nc, format: f, client: client, opt: o,
+	c := &Conn{ws: ws, nc: nc, format: f, client: client, opt: o, pings: map[uint64]chan struct{}{},
 		hs: make(chan wamp.Message), in: make(chan wamp.Message),
 		hooked: make(chan struct{}), closing: make(chan struct{}), released: make(chan struct{}),
 		readDone: make(chan struct{}), done: make(chan struct{})}
