@@ -3,10 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -21,10 +19,10 @@ import (
 // Containers are the ids of the containers, sorted.
 func (e *Engine) Containers(ctx context.Context, all bool) ([]string, error) {
 	ids, err := ask(ctx, e, "list containers", func(ctx context.Context, api *client.Client) ([]string, error) {
-		if ids, err := containerIDs(ctx, api, all); err == nil {
-			return ids, nil
+		var list []struct { // most of what a list of hundreds costs here is to decode all that the engine says of them
+			ID string `json:"Id"`
 		}
-		list, err := api.ContainerList(ctx, container.ListOptions{All: all}) // which knows what its errors mean
+		err := e.read(ctx, api, fmt.Sprintf("/containers/json?all=%t", all), &list)
 		ids := make([]string, len(list))
 		for i, c := range list {
 			ids[i] = c.ID
@@ -33,38 +31,6 @@ func (e *Engine) Containers(ctx context.Context, all bool) ([]string, error) {
 	})
 	slices.Sort(ids)
 	return ids, err
-}
-
-// containerIDs reads of each container no more than its id: most of what a list
-// of hundreds costs here is to decode all that the engine says of them.
-func containerIDs(ctx context.Context, api *client.Client, all bool) ([]string, error) {
-	if !strings.HasPrefix(api.DaemonHost(), "unix://") {
-		return nil, errors.New("only a socket needs no name of a host")
-	}
-	path := fmt.Sprintf("http://%s/v%s/containers/json?all=%t", client.DummyHost, api.ClientVersion(), all)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := api.HTTPClient().Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("status %s", resp.Status)
-	}
-	var list []struct {
-		ID string `json:"Id"`
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
-		return nil, err
-	}
-	ids := make([]string, len(list))
-	for i, c := range list {
-		ids[i] = c.ID
-	}
-	return ids, nil
 }
 
 // Container is one of them.

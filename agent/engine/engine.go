@@ -150,10 +150,12 @@ func (e *Engine) dial() (*client.Client, error) {
 	return api, err
 }
 
+func (e *Engine) secure() bool { return e.cfg.CA != "" || e.cfg.Cert != "" }
+
 // tls reads the files anew for each engine that is dialed, so that renewed ones
 // are used.
 func (e *Engine) tls() (*tls.Config, error) {
-	if e.cfg.CA == "" && e.cfg.Cert == "" {
+	if !e.secure() {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}

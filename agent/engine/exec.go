@@ -221,8 +221,10 @@ func (x *Exec) end(ctx context.Context, err error) observe.End {
 			return observe.End{Details: x.kill(context.WithoutCancel(ctx))}
 		case err != nil:
 			return lost(err)
-		case !state.Running:
-			return observe.End{Reason: reasonExited, Details: map[string]any{"exit_code": int64(state.ExitCode)}}
+		case state.ended():
+			return observe.End{Reason: reasonExited, Details: map[string]any{"exit_code": *state.ExitCode}}
+		case !state.Running: // and nothing is to come any more
+			return observe.End{Reason: reasonFailed, Err: unavailable("run the command", "it was not started")}
 		}
 		select {
 		case <-time.After(wait):
@@ -231,9 +233,21 @@ func (x *Exec) end(ctx context.Context, err error) observe.End {
 	}
 }
 
-func (x *Exec) inspect(ctx context.Context) (container.ExecInspect, error) {
-	return ask(ctx, x.engine, "see whether the command runs", func(ctx context.Context, api *client.Client) (container.ExecInspect, error) {
-		return api.ContainerExecInspect(ctx, x.id)
+// commandState is what the engine knows of a command. One that has just been told
+// to start does not run yet, and has no exit code either, which Docker's client
+// would call 0.
+type commandState struct {
+	Running  bool
+	PID      int `json:"Pid"`
+	ExitCode *int64
+}
+
+func (s commandState) ended() bool { return !s.Running && s.ExitCode != nil }
+
+func (x *Exec) inspect(ctx context.Context) (commandState, error) {
+	return ask(ctx, x.engine, "see whether the command runs", func(ctx context.Context, api *client.Client) (s commandState, err error) {
+		err = x.engine.read(ctx, api, "/exec/"+x.id+"/json", &s)
+		return s, err
 	})
 }
 
@@ -299,7 +313,7 @@ func (x *Exec) Resize(ctx context.Context, rows, cols int64) error {
 		return nil
 	}
 	// The engine answers in many ways that the command has just ended.
-	if state, failed := x.inspect(ctx); failed == nil && !state.Running {
+	if state, failed := x.inspect(ctx); failed == nil && state.ended() {
 		return cfcerr.New(cfcerr.NotRunning, "cannot resize: the command has ended")
 	}
 	return err

@@ -58,6 +58,31 @@ func hijack(ctx context.Context, api *client.Client, path string, body any) (con
 	return conn, out, nil
 }
 
+// read decodes an answer of the engine of which Docker's client tells too little,
+// or too much.
+func (e *Engine) read(ctx context.Context, api *client.Client, path string, into any) error {
+	scheme, host := "http", client.DummyHost
+	if address, ok := strings.CutPrefix(api.DaemonHost(), "tcp://"); ok {
+		host = address
+		if e.secure() {
+			scheme = "https"
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+host+"/v"+api.ClientVersion()+path, nil)
+	if err != nil {
+		return err
+	}
+	res, err := api.HTTPClient().Do(req)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return refused(res)
+	}
+	defer res.Body.Close()
+	return json.NewDecoder(res.Body).Decode(into)
+}
+
 // past is a deadline that ends what is under way.
 var past = time.Unix(1, 0)
 

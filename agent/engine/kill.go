@@ -30,10 +30,10 @@ func (x *Exec) kill(ctx context.Context) map[string]any {
 		switch {
 		case err != nil:
 			return map[string]any{"killed": false, "not_killed": err.Error()}
-		case !state.Running:
-			return map[string]any{"killed": false, "exit_code": int64(state.ExitCode)}
+		case state.ended():
+			return map[string]any{"killed": false, "exit_code": *state.ExitCode}
 		}
-		if err := step(ctx, state.Pid); err != nil {
+		if err := step(ctx, state.PID); err != nil {
 			failed = err
 			continue
 		}
@@ -50,10 +50,10 @@ func (x *Exec) kill(ctx context.Context) map[string]any {
 
 // begun is the state of a command that has a process, or none any more: one that
 // the engine has just been told to start can be sent nothing yet.
-func (x *Exec) begun(ctx context.Context) (container.ExecInspect, error) {
+func (x *Exec) begun(ctx context.Context) (commandState, error) {
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		state, err := x.inspect(ctx)
-		if err != nil || !state.Running || state.Pid > 0 {
+		if err != nil || state.ended() || state.Running && state.PID > 0 {
 			return state, err
 		}
 		select {
@@ -67,8 +67,8 @@ func (x *Exec) begun(ctx context.Context) (container.ExecInspect, error) {
 // within waits for the command's end.
 func (x *Exec) within(ctx context.Context, d time.Duration) (code int64, ended bool) {
 	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil; {
-		if state, err := x.inspect(ctx); err == nil && !state.Running {
-			return int64(state.ExitCode), true
+		if state, err := x.inspect(ctx); err == nil && state.ended() {
+			return *state.ExitCode, true
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
