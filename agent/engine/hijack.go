@@ -22,40 +22,40 @@ import (
 // sends from now on is read from out, never from the connection. Docker's client
 // does the same, but waits for an engine that does not answer without end, and
 // keeps the reason of a refusal to itself.
-func hijack(ctx context.Context, api *client.Client, path string, body any) (conn net.Conn, out *bufio.Reader, err error) {
+func hijack(ctx context.Context, api *client.Client, path string, body any) (net.Conn, *bufio.Reader, error) {
 	content, err := json.Marshal(body)
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := patiently(ctx)
 	defer cancel()
-	if conn, err = api.Dialer()(ctx); err != nil {
-		return nil, nil, err
-	}
-	defer func() {
-		if err != nil {
-			conn.Close()
-		}
-	}()
-	quiet := atEnd(ctx, func() { conn.SetDeadline(past) })
-	defer quiet()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/v"+api.ClientVersion()+path, bytes.NewReader(content))
+	conn, err := api.Dialer()(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	req.Header = http.Header{"Content-Type": {"application/json"}, "Connection": {"Upgrade"}, "Upgrade": {"tcp"}}
-	if err = req.Write(conn); err != nil {
-		return nil, nil, errors.Join(context.Cause(ctx), err)
+	out := bufio.NewReaderSize(conn, chunk)
+	quiet := atEnd(ctx, func() { conn.SetDeadline(past) })
+	err = upgrade(ctx, api, path, content, conn, out)
+	if quiet(); err != nil || ctx.Err() != nil {
+		return nil, nil, errors.Join(context.Cause(ctx), err, conn.Close())
 	}
-	out = bufio.NewReaderSize(conn, chunk)
+	return conn, out, nil
+}
+
+func upgrade(ctx context.Context, api *client.Client, path string, content []byte, conn io.Writer, out *bufio.Reader) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker/v"+api.ClientVersion()+path, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	req.Header = http.Header{"Content-Type": {"application/json"}, "Connection": {"Upgrade"}, "Upgrade": {"tcp"}}
+	if err := req.Write(conn); err != nil {
+		return err
+	}
 	res, err := http.ReadResponse(out, req)
 	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
 		err = refused(res)
 	}
-	if quiet(); err != nil || ctx.Err() != nil {
-		return nil, nil, errors.Join(context.Cause(ctx), err)
-	}
-	return conn, out, nil
+	return err
 }
 
 // read decodes an answer of the engine of which Docker's client tells too little,
