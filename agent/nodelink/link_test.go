@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -397,6 +398,64 @@ func TestNoticesComeInOrder(t *testing.T) {
 	}
 	if i := slices.Index(heard, "+get_status"); i < 0 || i > slices.Index(heard, "ready") {
 		t.Errorf("the registrations of a node that attaches come before ready: %v", heard)
+	}
+}
+
+// TestNothingIsInvokedThatIsNotRegistered, as the node sees it: one that gets an
+// INVOCATION before REGISTERED or after UNREGISTERED ends its session.
+func TestNothingIsInvokedThatIsNotRegistered(t *testing.T) {
+	b := newBench(t)
+	sock := &socket{codec: newNodeCBOR(), out: make(chan []byte, maxQueued), maxSend: maxMessage}
+	s := newSession(sock, "")
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if id, _, err := s.invoke("get_status", nil, nil); err == nil {
+					s.forget(id)
+				}
+			}
+		})
+	}
+	defer func() { close(stop); callers.Wait() }()
+	seen := 0
+	for round := wamp.ID(1); round < 5000 && seen < 500; round++ {
+		s.register(b.Link, &wamp.Register{Request: round, Options: wamp.Dict{}, Procedure: prefix + "get_status"})
+		if round%2 == 0 { // some are used, and others hardly
+			runtime.Gosched()
+		}
+		s.unregister(b.Link, &wamp.Unregister{Request: round, Registration: s.last})
+		registered, over := wamp.ID(0), false
+		for !over {
+			f := <-sock.out
+			sock.queued.Add(-int64(len(f)))
+			m, err := sock.codec.Deserialize(f[frameHeader:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch m := m.(type) {
+			case *wamp.Registered:
+				registered = m.Registration
+			case *wamp.Unregistered:
+				over = true
+			case *wamp.Invocation:
+				if seen++; m.Registration != registered {
+					t.Fatalf("round %d: %d is invoked, and %d is registered", round, m.Registration, registered)
+				}
+			}
+		}
+		if len(sock.out) > 0 {
+			t.Fatalf("round %d: something is said of what is not registered any more", round)
+		}
+	}
+	if seen == 0 {
+		t.Error("nothing was invoked: this has shown nothing")
 	}
 }
 

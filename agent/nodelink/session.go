@@ -31,8 +31,8 @@ type session struct {
 	last    wamp.ID // the newest registration
 	reason  string
 
-	sending sync.Mutex
-	invoked wamp.ID // the newest invocation; ids go out one up each, in order
+	sending sync.Mutex // nothing comes between a look at procs and what is sent for it
+	invoked wamp.ID    // the newest invocation; ids go out one up each, in order
 
 	ending sync.Once
 	done   chan struct{} // closed when the session is over
@@ -170,6 +170,26 @@ func (s *session) register(l *Link, m *wamp.Register) bool {
 	if !own || name == "" || match != "" && match != wamp.MatchExact {
 		return s.deny(wamp.REGISTER, m.Request, string(m.Procedure))
 	}
+	added, alive := s.add(m, name)
+	if added {
+		l.notify(Notice{Kind: Registered, Name: name})
+	}
+	return alive
+}
+
+func (s *session) unregister(l *Link, m *wamp.Unregister) bool {
+	name, alive := s.remove(m)
+	if name != "" {
+		l.notify(Notice{Kind: Unregistered, Name: name})
+	}
+	return alive
+}
+
+// add answers REGISTER. A stock node ends its session when it is invoked before
+// it has this answer, or after that of remove.
+func (s *session) add(m *wamp.Register, name string) (added, alive bool) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
 	s.mu.Lock()
 	_, dup := s.procs[name]
 	full := len(s.procs) >= maxProcedures
@@ -181,27 +201,26 @@ func (s *session) register(l *Link, m *wamp.Register) bool {
 	s.mu.Unlock()
 	switch {
 	case dup:
-		return s.fail(wamp.REGISTER, m.Request, wamp.ErrProcedureAlreadyExists, "registered already: "+string(m.Procedure))
+		return false, s.fail(wamp.REGISTER, m.Request, wamp.ErrProcedureAlreadyExists, "registered already: "+string(m.Procedure))
 	case full:
-		return s.fail(wamp.REGISTER, m.Request, wamp.URI(cfcerr.LimitExceeded.URI()), "too many registrations")
+		return false, s.fail(wamp.REGISTER, m.Request, wamp.URI(cfcerr.LimitExceeded.URI()), "too many registrations")
 	}
-	ok := s.answer(&wamp.Registered{Request: m.Request, Registration: id})
-	l.notify(Notice{Kind: Registered, Name: name})
-	return ok
+	return true, s.answer(&wamp.Registered{Request: m.Request, Registration: id})
 }
 
-func (s *session) unregister(l *Link, m *wamp.Unregister) bool {
+// remove answers UNREGISTER, and names what is no more.
+func (s *session) remove(m *wamp.Unregister) (name string, alive bool) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
 	s.mu.Lock()
 	name, ok := s.names[m.Registration]
 	delete(s.names, m.Registration)
 	delete(s.procs, name)
 	s.mu.Unlock()
 	if !ok {
-		return s.fail(wamp.UNREGISTER, m.Request, wamp.ErrNoSuchRegistration, "no such registration")
+		return "", s.fail(wamp.UNREGISTER, m.Request, wamp.ErrNoSuchRegistration, "no such registration")
 	}
-	alive := s.answer(&wamp.Unregistered{Request: m.Request})
-	l.notify(Notice{Kind: Unregistered, Name: name})
-	return alive
+	return name, s.answer(&wamp.Unregistered{Request: m.Request})
 }
 
 func (s *session) publish(l *Link, m *wamp.Publish) bool {

@@ -24,6 +24,7 @@ import (
 	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -94,7 +95,8 @@ func patience(d time.Duration) option { return func(r *rig) { r.patience = d } }
 
 func newRig(t *testing.T, options ...option) *rig {
 	t.Helper()
-	r := &rig{root: t, t: t, state: t.TempDir(), log: zap.NewNop(), supervise: true}
+	last := &tail{}
+	r := &rig{root: t, t: t, state: t.TempDir(), log: last.logger(), supervise: true}
 	if testing.Verbose() {
 		r.log, _ = zap.NewDevelopment()
 	}
@@ -105,6 +107,7 @@ func newRig(t *testing.T, options ...option) *rig {
 	t.Cleanup(func() {
 		if t.Failed() {
 			r.showLog()
+			t.Logf("the agent's log ends so:\n%s", strings.Join(last.lines, ""))
 		}
 	})
 	r.start()
@@ -118,6 +121,21 @@ func (r *rig) showLog() {
 	}
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	r.t.Logf("the node's log ends so:\n%s", strings.Join(lines[max(0, len(lines)-40):], "\n"))
+}
+
+// tail is the end of a log.
+type tail struct{ lines []string }
+
+// logger writes to it, one line at a time.
+func (l *tail) logger() *zap.Logger {
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.Lock(zapcore.AddSync(l)), zap.DebugLevel))
+}
+
+func (l *tail) Write(b []byte) (int, error) {
+	const most = 100
+	l.lines = append(l.lines, string(b))
+	l.lines = l.lines[max(0, len(l.lines)-most):]
+	return len(b), nil
 }
 
 // start runs the agent's parts and waits for the node.
