@@ -60,10 +60,14 @@ func (c *Conn) insist(m wamp.Message) error {
 	return err
 }
 
-// offer encodes m into the queue as long as that holds no more than bound.
+// offer encodes m into the queue as long as that holds no more than bound; for
+// one that is over it, and stays so, nothing is encoded.
 func (c *Conn) offer(m wamp.Message, bound int) error {
-	buf := buffers.Get().(*[]byte)
-	defer recycle(buf)
+	if err := c.takes(bound); err != nil {
+		return err
+	}
+	buf := buffers.get(0)
+	defer func() { buffers.put(buf) }()
 	head, rest, err := c.encode((*buf)[:0], m)
 	if err != nil {
 		return err
@@ -71,12 +75,25 @@ func (c *Conn) offer(m wamp.Message, bound int) error {
 	*buf = head
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.takesLocked(bound); err != nil {
+		return err
+	}
+	c.out.append(c.opcode(), c.client, head, rest)
+	return nil
+}
+
+func (c *Conn) takes(bound int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.takesLocked(bound)
+}
+
+func (c *Conn) takesLocked(bound int) error {
 	switch {
 	case c.state > open:
 		return ErrClosed
 	case c.out.taken+c.out.pending() > bound:
 		return ErrFull
 	}
-	c.out.append(c.opcode(), c.client, head, rest)
 	return nil
 }

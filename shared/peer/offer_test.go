@@ -26,6 +26,10 @@ func TestOffer(t *testing.T) {
 	if err != peer.ErrFull {
 		t.Fatalf("after %d messages %v", sent, err)
 	}
+	// Nothing is encoded for one that takes nothing, or this would be said of it.
+	if err := b.Offer(conn, &wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{make(chan int)}}); err != peer.ErrFull {
+		t.Errorf("what cannot be encoded: %v", err)
+	}
 	small := &wamp.Interrupt{Request: 1, Options: wamp.Dict{}}
 	if err := b.Insist(conn, small); err != nil {
 		t.Error(err)

@@ -25,8 +25,8 @@ func (c *Conn) read() {
 			c.ends()
 			continue
 		}
-		buf := buffers.Get().(*[]byte)
-		*buf, err = c.readAll((*buf)[:0], r)
+		buf := buffers.get(0)
+		buf, err = c.readAll(buf, r)
 		switch {
 		case err == nil:
 			if err := c.deliver(kind, *buf); err != nil {
@@ -37,29 +37,27 @@ func (c *Conn) read() {
 			c.tooBig()
 			c.ends()
 		default:
-			recycle(buf)
+			buffers.put(buf)
 			return
 		}
-		recycle(buf)
+		buffers.put(buf)
 	}
 }
 
 // readAll reads one message, up to the limit that holds now.
-func (c *Conn) readAll(b []byte, r io.Reader) ([]byte, error) {
+func (c *Conn) readAll(buf *[]byte, r io.Reader) (*[]byte, error) {
 	for {
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)]
-		}
+		buf = buffers.grow(buf, 1)
+		b := *buf
 		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if len(b) > c.maxMessage() {
-			return b, errTooBig
-		}
-		if err == io.EOF {
-			return b, nil
-		}
-		if err != nil {
-			return b, err
+		*buf = b[:len(b)+n]
+		switch {
+		case len(*buf) > c.maxMessage():
+			return buf, errTooBig
+		case err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return buf, err
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/gammazero/nexus/v3/wamp"
@@ -19,8 +18,6 @@ const (
 	// after a deadline has passed, so there it is one record.
 	pieceSize    = 64 << 10
 	pieceSizeTLS = 16 << 10
-	// keepBuffer is the largest buffer that goes back into the pool.
-	keepBuffer = 64 << 10
 	// handshakeQueue bounds what is queued before WELCOME, when anybody can be
 	// on the far side.
 	handshakeQueue = 64 << 10
@@ -33,15 +30,6 @@ type queue struct {
 	taken    int    // bytes that are being written
 	flushing bool
 	idle     chan struct{} // made by who waits, closed when all is written
-}
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
-
-func recycle(b *[]byte) {
-	if cap(*b) <= keepBuffer {
-		*b = (*b)[:0]
-		buffers.Put(b)
-	}
 }
 
 // Write encodes m at once and queues it. The side that was connected to never
@@ -101,8 +89,8 @@ func (c *Conn) queue(m wamp.Message, upTo, then state) error {
 	if _, ok := m.(*wamp.Welcome); ok {
 		c.Welcomed()
 	}
-	buf := buffers.Get().(*[]byte)
-	defer recycle(buf)
+	buf := buffers.get(0)
+	defer func() { buffers.put(buf) }()
 	head, rest, err := c.encode((*buf)[:0], m)
 	if err != nil {
 		return err
@@ -182,12 +170,21 @@ func (c *Conn) put(opcode byte, head []byte, rest tail, upTo, then state) error 
 	return nil
 }
 
-func (q *queue) append(opcode byte, mask bool, head []byte, rest tail) {
+// room sees to it that n bytes can be appended.
+func (q *queue) room(n int) {
 	if q.pend == nil {
-		q.pend = buffers.Get().(*[]byte)
+		q.pend = buffers.get(n)
 	}
-	b := *q.pend
+	q.pend = buffers.grow(q.pend, n)
+}
+
+// maxHead is the longest head of a frame.
+const maxHead = 14
+
+func (q *queue) append(opcode byte, mask bool, head []byte, rest tail) {
 	n := len(head) + rest.len()
+	q.room(n + maxHead)
+	b := *q.pend
 	b = append(b, 0x80|opcode)
 	var masked byte
 	if mask {
@@ -245,9 +242,7 @@ func (c *Conn) control(frame []byte) {
 }
 
 func (q *queue) control(frame []byte) {
-	if q.pend == nil {
-		q.pend = buffers.Get().(*[]byte)
-	}
+	q.room(len(frame))
 	*q.pend = append(*q.pend, frame...)
 }
 
@@ -280,7 +275,7 @@ func (c *Conn) take(done *[]byte) *[]byte {
 	if done != nil {
 		c.out.taken = 0
 		c.life.written++
-		recycle(done)
+		buffers.put(done)
 	}
 	if len(c.out.pong) > 0 {
 		c.out.control(c.out.pong)

@@ -38,7 +38,16 @@ type world struct {
 
 var w world
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(floodEnv) != "" {
+		if err := floods(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) (code int) {
 	home, err := os.MkdirTemp("", "cfc-rights-")
@@ -179,7 +188,11 @@ func (w *world) pair(ctx context.Context, owner *session.Session, realm, node st
 
 // agent is how an agent logs in.
 func (w *world) agent(key identity.Key, token string) session.Config {
-	return session.Config{URL: w.relay.URL(), Role: wire.RoleNode, Key: key, Token: token, Extra: wamp.Dict{"agent": wamp.Dict{
+	return agentAt(w.relay.URL(), key, token)
+}
+
+func agentAt(url string, key identity.Key, token string) session.Config {
+	return session.Config{URL: url, Role: wire.RoleNode, Key: key, Token: token, Extra: wamp.Dict{"agent": wamp.Dict{
 		"version": "test", "protocol": wire.Protocol, "os": "linux", "arch": "amd64", "hostname": "host", "started": wire.Time(time.Now()),
 		"node": wamp.Dict{"kind": nil, "version": "", "attached": false}}}}
 }
