@@ -235,6 +235,26 @@ func (e *Engine) Try(method, path string, body, out any) error {
 	return err
 }
 
+// Told is how often the engine itself has told each action of a container.
+func (e *Engine) Told(id string) map[string]int {
+	e.tb.Helper()
+	path := "/events?since=0&until=" + strconv.FormatInt(time.Now().Unix()+1, 10) + "&filters=" + url.QueryEscape(`{"container":["`+id+`"]}`)
+	b, err := e.call(e.tb.Context(), http.MethodGet, path, nil, "")
+	if err != nil {
+		e.tb.Fatal(err)
+	}
+	told := map[string]int{}
+	for in := json.NewDecoder(bytes.NewReader(b)); ; {
+		var event struct{ Action string }
+		if err := in.Decode(&event); err == io.EOF {
+			return told
+		} else if err != nil {
+			e.tb.Fatal(err)
+		}
+		told[event.Action]++
+	}
+}
+
 // File is a file of an image.
 type File struct {
 	Name string
