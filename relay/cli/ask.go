@@ -103,7 +103,7 @@ func each[T any](names []string, f func(name string) (T, any, error)) (all []T, 
 		g.Go(func() error {
 			v, raw, err := f(name)
 			switch kind := cfcerr.KindOf(err); {
-			case kind == cfcerr.NoSuchNode || kind == cfcerr.NoSuchRealm:
+			case kind == cfcerr.NoSuchNode || kind == cfcerr.NoSuchRealm || kind == cfcerr.NoSuchObject:
 				return nil
 			case err != nil:
 				return err

@@ -16,7 +16,7 @@ import (
 // dockerCommand is the area docker, with what is more than one call.
 func (a *app) dockerCommand() *cobra.Command {
 	area := family("docker", "")
-	in(area, catalog.DockerOpenLogs.Access.String(), a.logsCommand())
+	in(area, catalog.DockerOpenLogs.Access.String(), a.psCommand(), a.imagesCommand(), a.logsCommand())
 	in(area, catalog.DockerExec.Access.String(), a.execCommand())
 	return area
 }

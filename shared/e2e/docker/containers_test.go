@@ -77,6 +77,12 @@ func TestAPullOnItsWholeWay(t *testing.T) {
 	if words, err := s.cfc("docker", "start-docker-container", "n1", "web", "{image: box:1}").CombinedOutput(); err != nil || !strings.Contains(string(words), "running") {
 		t.Errorf("start: %v, %s", err, words)
 	}
+	for list, want := range map[string]string{"ps": "web", "images": "box:1"} {
+		words, err := s.cfc("docker", list, "n1").CombinedOutput()
+		if lines := strings.Split(string(words), "\n"); err != nil || len(lines) < 2 || !strings.HasPrefix(lines[1], want+" ") {
+			t.Errorf("%s: %v\n%s", list, err, words)
+		}
+	}
 }
 
 // BenchmarkGetContainers is the list of 200 containers through relay and agent
