@@ -5,9 +5,11 @@
 #   make test        everything, the real Crossbar.io node included
 #   make test-short  unit tests only, within a minute
 #   make lint        gofmt, vet, golangci-lint
+#   make packages    debs and snap of this commit, in dist
 #
-# CFC_WITHOUT=crossbar leaves out, by name, what needs the real node, and
-# CFC_WITHOUT=docker what needs a Docker Engine; a comma between for both.
+# CFC_WITHOUT=crossbar leaves out, by name, what needs the real node,
+# CFC_WITHOUT=docker what needs a Docker Engine, and CFC_WITHOUT=packages what
+# installs the packages, which takes root; a comma between for several.
 # CFC_CROSSBAR=/path/to/crossbar uses that node instead of .cache/venv, and
 # CFC_AUTOBAHN_JS=/path/to/node_modules the autobahn-js there.
 
@@ -20,32 +22,47 @@ GO      ?= go
 PORT    ?= 8080
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE   := $(CURDIR)/.cache
+ARCHS   ?= amd64 arm64
+BIN     := bin
 CMDS    := $(patsubst %/,%,$(wildcard relay/cmd/*/ agent/cmd/*/))
 
 GOLANGCI_VERSION := v2.6.2
 GOLANGCI         := $(CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION)
+NFPM_VERSION     := v2.45.0
+NFPM             := $(CACHE)/bin/nfpm-$(NFPM_VERSION)
 
 export CFC_WITHOUT
 export GOFLAGS := -buildvcs=false $(filter-out -buildvcs=%,$(GOFLAGS))
 
 # Packages under a directory named e2e drive built binaries; those whose path
 # ends with it, e2e/driver and e2e/readme need the real node as well, those in
-# e2e/docker a Docker Engine.
+# e2e/docker a Docker Engine, those in e2e/debian root.
 without = $(if $(findstring $(1),$(CFC_WITHOUT)),| grep -vE '$(2)',)
 LIST  = $(GO) list ./...
 UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
-WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(call without,crossbar,/e2e(/driver|/readme)?$$) $(call without,docker,/e2e/docker$$))
+WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(call without,crossbar,/e2e(/driver|/readme)?$$) $(call without,docker,/e2e/docker$$) $(call without,packages,/e2e/debian$$))
 
-.PHONY: build test test-short lint docs bench run venv js docker clean go-version cc
+.PHONY: build packages test test-short lint docs bench run venv js docker pack clean go-version cc
 
 build: go-version
-	@mkdir -p bin
+	@mkdir -p $(BIN)
 	@for cmd in $(CMDS); do \
-	  CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./$$cmd; \
+	  CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/ ./$$cmd; \
 	done
-	@ls bin
+	@ls $(BIN)
 
-test: go-version cc venv js docker build
+# The programs are those of `make build`: the flags and the source are the same,
+# and so is every byte.
+packages: go-version pack $(NFPM)
+	@rm -rf dist
+	@for arch in $(ARCHS); do \
+	  export ARCH=$$arch BIN=.cache/packages/$$arch DESCRIPTION='$(VERSION)'; \
+	  GOOS=linux GOARCH=$$arch $(MAKE) --no-print-directory build BIN=$$BIN >/dev/null; \
+	  packaging/build.sh debs; packaging/build.sh snap; \
+	done
+	@ls dist
+
+test: go-version cc venv js docker pack $(NFPM) build
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $(UNIT)
 	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 2 -timeout 20m $(WHOLE)
@@ -54,7 +71,7 @@ test-short: go-version
 	$(GO) test -timeout 55s $(UNIT)
 
 lint: go-version $(GOLANGCI)
-	@out=$$(gofmt -l agent relay shared 2>/dev/null || true); \
+	@out=$$(gofmt -l agent relay shared packaging systemd 2>/dev/null || true); \
 	if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
 	$(GOLANGCI) run ./...
@@ -63,6 +80,11 @@ $(GOLANGCI):
 	@mkdir -p $(@D)
 	GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv $(@D)/golangci-lint $@
+
+$(NFPM):
+	@mkdir -p $(@D)
+	GOBIN=$(@D) $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+	@mv $(@D)/nfpm $@
 
 # The generated pages: a test fails when one of them is stale.
 docs: go-version
@@ -91,6 +113,9 @@ docker:
 
 cc:
 	@shared/e2e/setup.sh cc
+
+pack:
+	@shared/e2e/setup.sh pack
 
 go-version:
 	@v=$$($(GO) env GOVERSION 2>/dev/null || true); \

@@ -133,15 +133,17 @@ func TestServicesAreConfined(t *testing.T) {
 	}
 }
 
-// TestUsersAreMade: the users that the services run as stand in sysusers.
+// TestUsersAreMade: the user that a service runs as stands in the sysusers file
+// beside it, and no other: a package makes its own users only.
 func TestUsersAreMade(t *testing.T) {
-	b, err := os.ReadFile("cfc.sysusers.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, path := range services(t) {
-		if user := read(t, path).one(t, "Service.User"); !strings.Contains(string(b), "\nu "+user+" ") {
-			t.Errorf("%s runs as %s, whom sysusers does not make", path, user)
+		b, err := os.ReadFile(strings.TrimSuffix(path, ".service") + ".sysusers.conf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := regexp.MustCompile(`(?m)^u (\S+) `).FindAllStringSubmatch(string(b), -1)
+		if user := read(t, path).one(t, "Service.User"); len(made) != 1 || made[0][1] != user {
+			t.Errorf("%s runs as %s, sysusers makes %v", path, user, made)
 		}
 	}
 }

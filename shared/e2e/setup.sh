@@ -3,7 +3,7 @@
 # stock Crossbar.io node and Autobahn|Python in .cache/venv, `setup.sh js`
 # autobahn-js in .cache/js, `setup.sh docker` Debian's Docker Engine and registry,
 # of which the tests start their own, `setup.sh cc` the C compiler without which
-# Go has no race detector.
+# Go has no race detector, `setup.sh pack` what packages are built and checked by.
 #
 # An environment is rebuilt when the pins, the interpreter or its place change,
 # and when a build was interrupted: the stamp is written last.
@@ -36,6 +36,25 @@ docker() {
   RUNLEVEL=1 install --no-install-recommends docker.io docker-registry ||
     fail "cannot test against a Docker Engine: it needs dockerd and docker-registry" \
       "try: sudo apt-get install docker.io docker-registry, or leave it out: CFC_WITHOUT=docker"
+}
+
+# Of snapd nothing but `snap pack` is needed: the package is taken apart in
+# .cache/snapd, for installing it brings services, udev and AppArmor along.
+pack() {
+  local tool missing=()
+  for tool in mksquashfs:squashfs-tools shellcheck:shellcheck systemd-analyze:systemd; do
+    command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
+  done
+  [ ${#missing[@]} = 0 ] || RUNLEVEL=1 install --no-install-recommends "${missing[@]}" ||
+    fail "cannot build packages: they take ${missing[*]}" "try: sudo apt-get install ${missing[*]}"
+  [ ! -x "$root/.cache/snapd/usr/bin/snap" ] || return 0
+  mkdir -p "$root/.cache"
+  local tmp
+  tmp=$(mktemp -d "$root/.cache/snapd.XXXXXX")
+  (cd "$tmp" && { apt-get download -qq snapd || { apt-get update -qq && apt-get download -qq snapd; }; } && dpkg-deb -x snapd_*.deb .) >"$tmp/log" 2>&1 ||
+    { cat "$tmp/log" >&2; rm -rf "$tmp"; fail "cannot get snapd, which packs the snap" "try: sudo apt-get update"; }
+  rm "$tmp"/snapd_*.deb
+  mv -T "$tmp" "$root/.cache/snapd"
 }
 
 python() {
@@ -109,6 +128,6 @@ js() {
 }
 
 case "${1:-}" in
-  cc | venv | js | docker) "$1" ;;
-  *) fail "usage: setup.sh venv|js|docker|cc" ;;
+  cc | venv | js | docker | pack) "$1" ;;
+  *) fail "usage: setup.sh venv|js|docker|cc|pack" ;;
 esac

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Builds packages from built programs: `build.sh debs` the three debs, `build.sh
+# snap` the agent's snap. `make packages` calls it for every architecture.
+#
+#   BIN          directory of the programs
+#   ARCH         what they are built for: amd64, arm64, … (default: this machine)
+#   DESCRIPTION  what `git describe` says (default: it is asked)
+#   OUT          where the packages go (default: dist)
+#
+# Two builds of one commit give the same bytes: every time in a package is the
+# commit's (SOURCE_DATE_EPOCH), and modes and owners are not those of the checkout.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+fail() { printf '%s\n' "$@" >&2; exit 1; }
+
+what=${1:-}
+BIN=$(realpath "${BIN:-bin}")
+OUT=$(realpath -m "${OUT:-dist}")
+ARCH=${ARCH:-$(go env GOARCH)}
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null)} ||
+  fail "cannot build packages: there is no commit to take the time of" "try: SOURCE_DATE_EPOCH=…"
+VERSION=$(packaging/version.sh "${DESCRIPTION:-$(git describe --tags --always --dirty)}" "$SOURCE_DATE_EPOCH")
+export BIN ARCH VERSION SOURCE_DATE_EPOCH
+export LC_ALL=C TZ=UTC
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$OUT"
+
+# licenses PROGRAM: of Go and of all modules that are compiled into it.
+licenses() {
+  local modules path dir file
+  mapfile -t modules < <(go version -m "$1" | awk '$1 == "dep" { print $2 }')
+  { printf 'go %s\n' "$(go env GOROOT)"; go list -m -f '{{.Path}}@{{.Version}} {{.Dir}}' "${modules[@]}"; } |
+    while read -r path dir; do
+      for file in "$dir"/LICEN[SC]E* "$dir"/COPYING* "$dir"/NOTICE*; do
+        [ ! -f "$file" ] || { printf '\n==== %s: %s ====\n\n' "$path" "${file##*/}"; cat "$file"; }
+      done
+    done
+}
+
+# documents NAME: what Debian wants of every package.
+documents() {
+  cp packaging/deb/copyright "$DOC/"
+  licenses "$BIN/$1" | gzip -9n >"$DOC/licenses.gz"
+  gzip -9n >"$DOC/changelog.gz" <<EOF
+$1 ($VERSION) unstable; urgency=medium
+
+  * Built from the commit of this time.
+
+ -- $(sed -n 's/^maintainer: //p' "packaging/deb/$1/nfpm.yaml")  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
+EOF
+}
+
+# completions come from a program that this machine can run.
+completions() {
+  local shell cfc=$BIN/cfc
+  [ "$ARCH" = "$(go env GOHOSTARCH)" ] || { cfc=$work/native/cfc && go build -o "$work/native/" ./relay/cmd/cfc; }
+  for shell in bash zsh fish; do "$cfc" completion $shell >"$DOC/completion.$shell"; done
+}
+
+debs() {
+  local nfpm=$root/.cache/bin/nfpm-$NFPM_VERSION name
+  [ -x "$nfpm" ] || fail "cannot build debs: there is no $nfpm" "try: make packages"
+  for name in cfc-agent cfc-relay cfc; do
+    export DOC=$work/$name
+    mkdir "$DOC"
+    documents $name
+    [ $name != cfc ] || completions
+    "$nfpm" package --packager deb --config "packaging/deb/$name/nfpm.yaml" --target "$OUT/${name}_${VERSION}_$ARCH.deb" >"$work/log" ||
+      { cat "$work/log" >&2; fail "cannot build the deb $name"; }
+  done
+}
+
+snap() {
+  local file tree=$work/snap name=cfc-agent_${VERSION}_$ARCH.snap
+  mkdir -p "$tree"/{bin,meta/hooks,share/doc}
+  install -m 755 "$BIN/cfc-agent" "$tree/bin/"
+  install -m 755 packaging/snap/hooks/* "$tree/meta/hooks/"
+  sed -e "s/@VERSION@/$VERSION/; s/@ARCH@/$ARCH/" packaging/snap/snap.yaml >"$tree/meta/snap.yaml"
+  # The same files as the deb's, only that all is in other places.
+  for file in agent.yaml policy.yaml; do
+    sed -e 's|/usr/share/doc/cfc-agent/|/snap/cfc-agent/current/share/doc/|; s|/var/lib/cfc-agent/|/var/snap/cfc-agent/common/|' \
+      -e 's|systemctl restart|snap restart|' "packaging/deb/cfc-agent/$file" >"$tree/share/$file"
+  done
+  cp shared/docs/CONFIG.md LICENSE "$tree/share/doc/"
+  licenses "$BIN/cfc-agent" >"$tree/share/doc/licenses"
+  chmod -R u=rwX,go=rX "$tree"
+  find "$tree" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
+  .cache/snapd/usr/bin/snap pack --filename "$name" "$tree" "$OUT" >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; fail "cannot build the snap"; }
+}
+
+NFPM_VERSION=$(sed -n 's/^NFPM_VERSION *:= *//p' Makefile)
+case $what in
+  debs | snap) "$what" ;;
+  *) fail "usage: build.sh debs|snap" ;;
+esac
