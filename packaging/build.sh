@@ -89,7 +89,7 @@ snap() {
   licenses "$BIN/cfc-agent" >"$tree/share/doc/licenses"
   chmod -R u=rwX,go=rX "$tree"
   find "$tree" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
-  .cache/snapd/usr/bin/snap pack --filename "$name" "$tree" "$OUT" >"$work/log" 2>&1 ||
+  .cache/bin/snap pack --filename "$name" "$tree" "$OUT" >"$work/log" 2>&1 ||
     { cat "$work/log" >&2; fail "cannot build the snap"; }
 }
 

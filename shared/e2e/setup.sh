@@ -38,23 +38,23 @@ docker() {
       "try: sudo apt-get install docker.io docker-registry, or leave it out: CFC_WITHOUT=docker"
 }
 
-# Of snapd nothing but `snap pack` is needed: the package is taken apart in
-# .cache/snapd, for installing it brings services, udev and AppArmor along.
+# Of snapd nothing but the command `snap pack` is needed: it is taken out of the
+# package, for installing that brings services, udev and AppArmor along.
 pack() {
-  local tool missing=()
+  case ",${CFC_WITHOUT:-}," in *,packages,*) echo "left out by CFC_WITHOUT: the packages"; return;; esac
+  local tool tmp missing=()
   for tool in mksquashfs:squashfs-tools shellcheck:shellcheck systemd-analyze:systemd; do
     command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
   done
   [ ${#missing[@]} = 0 ] || RUNLEVEL=1 install --no-install-recommends "${missing[@]}" ||
-    fail "cannot build packages: they take ${missing[*]}" "try: sudo apt-get install ${missing[*]}"
-  [ ! -x "$root/.cache/snapd/usr/bin/snap" ] || return 0
-  mkdir -p "$root/.cache"
-  local tmp
+    fail "cannot build packages: they take ${missing[*]}" "try: sudo apt-get install ${missing[*]}, or leave them out: CFC_WITHOUT=packages"
+  [ ! -x "$root/.cache/bin/snap" ] || return 0
+  mkdir -p "$root/.cache/bin"
   tmp=$(mktemp -d "$root/.cache/snapd.XXXXXX")
-  (cd "$tmp" && { apt-get download -qq snapd || { apt-get update -qq && apt-get download -qq snapd; }; } && dpkg-deb -x snapd_*.deb .) >"$tmp/log" 2>&1 ||
-    { cat "$tmp/log" >&2; rm -rf "$tmp"; fail "cannot get snapd, which packs the snap" "try: sudo apt-get update"; }
-  rm "$tmp"/snapd_*.deb
-  mv -T "$tmp" "$root/.cache/snapd"
+  (cd "$tmp" && { apt-get download -qq snapd || { apt-get update -qq && apt-get download -qq snapd; }; } &&
+    dpkg-deb --fsys-tarfile snapd_*.deb | tar -x ./usr/bin/snap && mv usr/bin/snap "$root/.cache/bin/snap") >"$tmp/log" 2>&1 ||
+    { cat "$tmp/log" >&2; rm -rf "$tmp"; fail "cannot get Debian's snapd, which packs the snap" "try: sudo apt-get update, or leave it out: CFC_WITHOUT=packages"; }
+  rm -rf "$tmp"
 }
 
 python() {
