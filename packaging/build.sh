@@ -83,7 +83,7 @@ snap() {
   # The same files as the deb's, only that all is in other places.
   for file in agent.yaml policy.yaml; do
     sed -e 's|/usr/share/doc/cfc-agent/|/snap/cfc-agent/current/share/doc/|; s|/var/lib/cfc-agent/|/var/snap/cfc-agent/common/|' \
-      -e 's|systemctl restart|snap restart|' "packaging/deb/cfc-agent/$file" >"$tree/share/$file"
+      -e 's|systemctl restart|snap restart|' "packaging/etc/$file" >"$tree/share/$file"
   done
   cp shared/docs/CONFIG.md LICENSE "$tree/share/doc/"
   licenses "$BIN/cfc-agent" >"$tree/share/doc/licenses"

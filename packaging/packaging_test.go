@@ -63,9 +63,9 @@ var conffiles = []struct {
 	path  string
 	empty func() any
 }{
-	{"deb/cfc-agent/agent.yaml", func() any { return &daemon.Config{} }},
-	{"deb/cfc-agent/policy.yaml", func() any { return &policy.Rules{} }},
-	{"deb/cfc-relay/relay.yaml", func() any { return &server.Config{} }},
+	{"etc/agent.yaml", func() any { return &daemon.Config{} }},
+	{"etc/policy.yaml", func() any { return &policy.Rules{} }},
+	{"etc/relay.yaml", func() any { return &server.Config{} }},
 }
 
 // TestConfigurationIsTheDefault: a package changes nothing of what the program

@@ -32,7 +32,7 @@ type file struct {
 	set   *token.FileSet
 }
 
-// tree reads every Go file of agent, relay and shared.
+// tree reads every Go file.
 func tree(t *testing.T) []file {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -40,7 +40,7 @@ func tree(t *testing.T) []file {
 		t.Fatal(err)
 	}
 	var files []file
-	for _, side := range []string{"agent", "relay", "shared"} {
+	for _, side := range []string{"agent", "relay", "shared", "packaging", "systemd"} {
 		err := filepath.WalkDir(filepath.Join(root, side), func(p string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(p, ".go") {
 				return err

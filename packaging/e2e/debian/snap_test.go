@@ -1,6 +1,7 @@
 package debian
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -91,12 +92,33 @@ func TestSnapYAML(t *testing.T) {
 }
 
 // TestSnapRuns what snapd would run, in its environment: the hook puts the
-// configuration in its place, once, and the agent finds it and all its places there.
+// configuration in its place, once, and the agent finds that and all its places.
 func TestSnapRuns(t *testing.T) {
-	h := newHost(t)
+	const common = "/var/snap/cfc-agent/common"
 	dir, y := unpack(t)
-	h.sh("mkdir -p -m 755 /snap/cfc-agent /var/snap/cfc-agent/common")
-	h.must("nsenter", "--target=1", "true")
-	_ = dir
-	_ = y
+	h := newHost(t)
+	h.must("mkdir", "-p", "/snap/cfc-agent/current", common)
+	if err := os.CopyFS(fmt.Sprintf("/proc/%d/root/snap/cfc-agent/current", h.pid), os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	env := "SNAP=/snap/cfc-agent/current SNAP_COMMON=" + common
+	for name, value := range y.Environment {
+		env += " " + name + "=" + strings.ReplaceAll(value, "$SNAP_COMMON", common)
+	}
+	run := func(ok bool, want, command string) {
+		t.Helper()
+		got, err := h.run("sh", "-c", "cd / && env "+env+" /snap/cfc-agent/current/"+command)
+		if !strings.Contains(got, want) || (err == nil) != ok {
+			t.Errorf("%s prints %q, %v, expected %q", command, got, err, want)
+		}
+	}
+	run(true, "", "meta/hooks/install")
+	h.sh("echo '# mine' >>" + common + "/agent.yaml")
+	run(true, "", "meta/hooks/install")
+	h.says("# mine", "tail -n 1 "+common+"/agent.yaml")
+	// The page that the files name is where they say, and no place is the deb's.
+	h.says("", "grep -ho '/[a-z/-]*CONFIG.md' "+common+"/*.yaml | while read -r page; do [ -e $page ] || echo no $page; done; grep -E '/etc/cfc|/var/lib|systemctl' "+common+"/*.yaml || true")
+	run(true, "the configuration is good: data in "+common+"/data, ", y.Apps["cfc-agent"].Command+" check-config")
+	h.sh("echo 'raed_only: true' >>" + common + "/policy.yaml")
+	run(false, common+"/policy.yaml", y.Apps["cfc-agent"].Command+" check-config")
 }
