@@ -103,14 +103,11 @@ func (v *Inventory) starting(r Ref, name, by string) (finish func(born string, e
 func (v *Inventory) stopping(mark uint64, r Ref, by string) (finish func(error)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	w := v.workerOf(r.Worker)
-	if v.ended[r.key()] > mark {
+	w := v.workers[r.Worker]
+	if w == nil || w.objects[r] == nil || v.ended[r.key()] > mark { // its end has been told, or nothing of it
 		return func(error) {}
 	}
 	e := w.objects[r]
-	if e == nil {
-		e = w.addObject(r, "")
-	}
 	v.begin(&e.entry)
 	e.by = by
 	v.tell(r.Kind.Life.Stopping, e, catalog.Dict{"by": by})

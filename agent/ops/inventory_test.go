@@ -84,6 +84,20 @@ func TestWhatOthersChangeIsToldOnce(t *testing.T) {
 	r.want(t, "and stays gone")
 }
 
+// What a stop comes upon and nobody has seen is not told to end: its start was not
+// told either.
+func TestTheEndOfWhatWasNeverTold(t *testing.T) {
+	v, r := newTestInventory("")
+	v.stopping(v.Mark(), realm("w", "a"), "ann")(nil)
+	r.want(t, "no worker")
+	v.see(worker("w", "1", "a"))
+	r.list = nil
+	v.stopping(v.Mark(), realm("w", "b"), "ann")(nil)
+	r.want(t, "no realm")
+	v.stopping(v.Mark(), realm("w", "a"), "ann")(nil)
+	r.want(t, "a realm", "router_realm_stopping w a - ann", "router_realm_stopped w a stopped ann")
+}
+
 // What the node starts anew by itself has ended and begun, also while nobody
 // looked.
 func TestObjectsThatTheNodeStartsAnew(t *testing.T) {

@@ -140,7 +140,9 @@ func (o *Ops) begin(ctx context.Context, by string, r Ref, config map[string]any
 	if err := o.free(ctx, r, name); err != nil {
 		return nil, err
 	}
-	o.told(ctx, r, false)
+	if err := o.told(ctx, r, false); err != nil {
+		return nil, named(err, r.Worker)
+	}
 	finish := o.inv.starting(r, name, by)
 	d, err := o.cfg.Node.Start(ctx, by, r, config)
 	finish(r.Kind.born(d), err)
@@ -206,27 +208,33 @@ func (o *Ops) foundWithin(ctx context.Context, r Ref, by string) {
 
 // told sees to it that what an object belongs to is told before it, and the
 // object itself where it is there. What the node has started by itself a moment
-// ago may not have been told of yet.
-func (o *Ops) told(ctx context.Context, r Ref, itself bool) {
+// ago may not have been told of yet. Where the node does not say, nothing is to
+// be done to the object.
+func (o *Ops) told(ctx context.Context, r Ref, itself bool) error {
 	if o.inv.knows(r, itself) {
-		return
+		return nil
 	}
 	mark := o.inv.Mark()
 	w, err := o.cfg.Node.Worker(ctx, r.Worker)
 	if err != nil {
-		return // the operation says what is wrong
+		return err
 	}
+	var kinds []Ref
 	if k := r.Kind.Parent; k != nil {
-		w.Objects, err = o.cfg.Node.Objects(ctx, k, r.Worker, "")
+		kinds = append(kinds, Ref{Kind: k})
 	}
-	if itself && err == nil {
-		var all []Object
-		all, err = o.cfg.Node.Objects(ctx, r.Kind, r.Worker, r.Parent)
+	if itself {
+		kinds = append(kinds, Ref{Kind: r.Kind, Parent: r.Parent})
+	}
+	for _, k := range kinds {
+		all, err := o.cfg.Node.Objects(ctx, k.Kind, r.Worker, k.Parent)
+		if err != nil {
+			return err
+		}
 		w.Objects = append(w.Objects, all...)
 	}
-	if err == nil {
-		o.inv.met(mark, w)
-	}
+	o.inv.met(mark, w)
+	return nil
 }
 
 func (o *Ops) stopObject(ctx context.Context, caller catalog.Caller, r Ref, options StopOptions) (catalog.Dict, error) {
@@ -241,7 +249,9 @@ func (o *Ops) stopObject(ctx context.Context, caller catalog.Caller, r Ref, opti
 	if err != nil {
 		return nil, named(err, r.Worker)
 	}
-	o.told(ctx, r, true)
+	if err := o.told(ctx, r, true); err != nil {
+		return nil, named(err, r.Worker)
+	}
 	if anew {
 		return o.stopByRestart(ctx, caller.AuthID, mark, r)
 	}
