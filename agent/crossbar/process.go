@@ -124,6 +124,7 @@ func (s *Supervisor) find(ctx context.Context) *running {
 		}
 	}
 	if p, found := Running(ctx, s.cfg.Dir); found {
+		s.keep(p) // the pid file tells it from others by the clock alone, which may be set
 		return &running{Process: p, adopted: true, since: p.Started}
 	}
 	return nil

@@ -204,6 +204,47 @@ func TestSupervisorAdopts(t *testing.T) {
 	}
 }
 
+// A clock that is set between two agents, as by a host without one of its own,
+// makes of the node none that is unknown, however the first agent came by it.
+func TestANodeIsAdoptedAfterTheClockWasSet(t *testing.T) {
+	keep := func(c *SupervisorConfig) { c.KeepRunning = true }
+	dir, exe := nodeDir(t)
+	starter := supervise(t, dir, exe, keep)
+	p := starter.node()
+	starter.end()
+	t.Cleanup(func() { _ = p.Kill(context.Background()); reap(p.PID) })
+	// It is as if the agent had not started it.
+	if err := os.Remove(filepath.Join(dir, recordFile)); err != nil {
+		t.Fatal(err)
+	}
+	adopter := supervise(t, dir, exe, keep)
+	adopter.until("it is adopted", func() bool { return adopter.Status().PID == p.PID })
+	adopter.end()
+	// All that was written down before is older than the process by the clock now.
+	before := p
+	before.Started = p.Started.Add(-time.Hour)
+	b, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil || r.Process.PID != p.PID {
+		t.Fatalf("kept is %s, %v", b, err)
+	}
+	r.Process.Started = before.Started
+	if b, err = json.Marshal(r); err == nil {
+		err = os.WriteFile(filepath.Join(dir, recordFile), b, 0o600)
+	}
+	if err == nil {
+		err = os.Chtimes(filepath.Join(dir, pidFile), before.Started, before.Started)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := supervise(t, dir, exe, keep)
+	last.until("it is adopted again", func() bool { return last.Status().PID == p.PID })
+}
+
 // reap takes the exit of a process that this process has started and
 // forgotten, as init would for an agent that is gone.
 func reap(pid int) { _, _ = syscall.Wait4(pid, nil, 0, nil) }

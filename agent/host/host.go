@@ -1,14 +1,16 @@
 // Package host tells about the processes of this machine: what the agent
 // must know to be sure that a pid still is the process that it was.
 //
-// A pid alone names nothing for long, so a process is a pid and the time at
+// A pid alone names nothing for long, so a process is a pid and the moment at
 // which it started; a zombie counts as gone.
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -18,8 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockSlack is how far two readings of one process' start may differ: the
-// kernel gives it relative to the boot time, which moves when the clock is set.
+// clockSlack is how far two readings of one process' start may differ.
 const clockSlack = 2 * time.Second
 
 // ErrNoProcess is the error where there is no such process, or only a zombie.
@@ -27,8 +28,13 @@ var ErrNoProcess = errors.New("no such process")
 
 // Process is one process, for good.
 type Process struct {
-	PID     int       `json:"pid"`
+	PID int `json:"pid"`
+	// Started is by the clock, and moves when that is set: the kernel counts from
+	// the boot on.
 	Started time.Time `json:"started"`
+	// Birth is the same moment as nobody can set it: the boot, and the kernel's
+	// ticks since. Empty where an agent before this field has written it down.
+	Birth string `json:"birth,omitempty"`
 }
 
 // Find is the living process with this pid.
@@ -41,7 +47,29 @@ func Find(ctx context.Context, pid int) (Process, error) {
 	if err != nil || slices.Contains(status, process.Zombie) {
 		return Process{}, gone(pid, err)
 	}
-	return Process{PID: pid, Started: started}, nil
+	birth, err := birth(pid)
+	if err != nil {
+		return Process{}, gone(pid, err)
+	}
+	return Process{PID: pid, Started: started, Birth: birth}, nil
+}
+
+// birth is the boot's id and when the process started, in ticks since.
+func birth(pid int) (string, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) { // a sandbox may have none
+		return "", err
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", err
+	}
+	// The 22nd field; the second, in brackets, is a name with anything in it.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return "", fmt.Errorf("/proc/%d/stat is %.100q", pid, stat)
+	}
+	return strings.TrimSpace(string(boot)) + "/" + fields[19], nil
 }
 
 func open(ctx context.Context, pid int) (*process.Process, time.Time, error) {
@@ -66,10 +94,24 @@ func gone(pid int, err error) error {
 	return fmt.Errorf("cannot look at pid %d: %w", pid, err)
 }
 
-// Alive reports whether exactly this process still runs.
+// Alive reports whether exactly this process still runs. One that cannot be
+// looked at just now does, for all that is known.
 func (p Process) Alive(ctx context.Context) bool {
+	runs, err := p.runs(ctx)
+	return runs || err != nil
+}
+
+func (p Process) runs(ctx context.Context) (bool, error) {
 	now, err := Find(ctx, p.PID)
-	return err == nil && now.Started.Sub(p.Started).Abs() <= clockSlack
+	switch {
+	case errors.Is(err, ErrNoProcess):
+		return false, nil
+	case err != nil:
+		return false, err
+	case p.Birth == "":
+		return now.Started.Sub(p.Started).Abs() <= clockSlack, nil
+	}
+	return now.Birth == p.Birth, nil
 }
 
 // Cmdline is its argument list.
@@ -189,7 +231,11 @@ func (p Process) Kill(ctx context.Context) error {
 
 // Signal sends a signal to exactly this process. One that is gone is no error.
 func (p Process) Signal(ctx context.Context, sig unix.Signal) error {
-	if !p.Alive(ctx) {
+	runs, err := p.runs(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot signal pid %d: %w", p.PID, err)
+	}
+	if !runs {
 		return nil
 	}
 	if err := unix.Kill(p.PID, sig); err != nil && !errors.Is(err, unix.ESRCH) {

@@ -3,6 +3,7 @@ package host
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -56,6 +58,73 @@ func TestProcessIsAPidAndItsStart(t *testing.T) {
 	group, err := Group(ctx, p.PID)
 	if err != nil || len(group) != 1 || group[0].PID != p.PID {
 		t.Errorf("its group is %v, %v", group, err)
+	}
+}
+
+// The start of a process is told relative to that of the machine, which moves
+// when the clock is set: as on a host without one that has found a time server.
+func TestAProcessOutlivesTheSettingOfTheClock(t *testing.T) {
+	ctx := t.Context()
+	p, err := Find(ctx, sleeper(t).Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := p
+	before.Started = p.Started.Add(-4 * 365 * 24 * time.Hour)
+	b, err := json.Marshal(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read Process
+	if err := json.Unmarshal(b, &read); err != nil {
+		t.Fatal(err)
+	}
+	if !before.Alive(ctx) || !read.Alive(ctx) {
+		t.Error("the clock was set, and the process is taken for another one")
+	}
+	for what, other := range map[string]Process{
+		"tick": {PID: p.PID, Started: p.Started, Birth: p.Birth + "0"},
+		"boot": {PID: p.PID, Started: p.Started, Birth: "another" + p.Birth},
+	} {
+		if other.Alive(ctx) {
+			t.Errorf("the same pid with another %s is another process", what)
+		}
+	}
+}
+
+// What cannot be looked at, because files have run out, has not ended: the node
+// would be taken for dead, and what is left of it killed.
+func TestWhatCannotBeLookedAtIsNotGone(t *testing.T) {
+	ctx := t.Context()
+	p, err := Find(ctx, sleeper(t).Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 0
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	_, found := Find(ctx, p.PID)
+	alive, killed := p.Alive(ctx), p.Kill(ctx)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if found == nil || errors.Is(found, ErrNoProcess) {
+		t.Errorf("without files to be had it is found as %v", found)
+	}
+	if !alive {
+		t.Error("it is taken for gone")
+	}
+	if killed == nil {
+		t.Error("killing what cannot be looked at is said to be done")
+	}
+	if !p.Alive(ctx) {
+		t.Error("it was killed, without anybody knowing which process it was")
 	}
 }
 
