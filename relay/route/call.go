@@ -182,10 +182,9 @@ func (s *session) yield(y *peer.Yield) {
 	if c == nil {
 		return
 	}
-	out := peer.Result{Request: c.request, Progress: y.Progress, Payload: y.Payload}
 	if y.Progress {
 		if c.progress {
-			_ = s.conn.Batch().Write(c.caller.conn, &out)
+			c.further(s, y.Payload)
 		}
 		return
 	}
@@ -193,7 +192,21 @@ func (s *session) yield(y *peer.Yield) {
 		return
 	}
 	s.hub.met.answered(c.started, "")
-	c.deliver(s, &out)
+	c.deliver(s, &peer.Result{Request: c.request, Payload: y.Payload})
+}
+
+// further writes a progressive result, unless the call is over: clients take one
+// that comes behind the answer for a breach of protocol, and end their sessions.
+func (c *call) further(s *session, p peer.Payload) {
+	p, err := p.For(c.caller.conn)
+	if err != nil { // it cannot be said there
+		return
+	}
+	c.caller.mu.Lock() // which take passes between the end of the call and the answer
+	defer c.caller.mu.Unlock()
+	if !c.over.Load() {
+		_ = s.conn.Batch().Write(c.caller.conn, &peer.Result{Request: c.request, Progress: true, Payload: p})
+	}
 }
 
 // failed carries an error of the agent to its caller, as it is.
