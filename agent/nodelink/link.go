@@ -261,11 +261,10 @@ func (l *Link) release(s *session, reason string) {
 }
 
 // becameReady runs when the node has called the status procedure. A second
-// call of it changes nothing.
+// call of it changes nothing. A node that is busy answers late: it is ready only
+// when it has said who it is.
 func (l *Link) becameReady(ctx context.Context, s *session) {
 	info := NodeInfo{Kind: orDefault(s.kind, "crossbar")}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	v, err := s.call(ctx, "get_status", nil, nil)
 	if err != nil {
 		l.log.Warn("cannot ask the node for its version", zap.Error(err))
