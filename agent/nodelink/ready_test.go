@@ -60,3 +60,16 @@ func TestANodeThatIsBusyWhenItComesIsKnown(t *testing.T) {
 		}
 	})
 }
+
+// A session that handle gives up has ended: nothing else would wake its writer,
+// and the node, which may have one session, could never come again.
+func TestAGoodbyeThatFindsNoRoomEndsTheSession(t *testing.T) {
+	for room := range 4 {
+		here, there := net.Pipe()
+		defer there.Close()
+		s := newSession(&socket{conn: here, codec: newNodeCBOR(), out: make(chan []byte, room), maxSend: maxMessage}, "")
+		if goesOn := s.handle(&Link{}, &wamp.Goodbye{Reason: wamp.CloseRealm, Details: wamp.Dict{}}, nil); goesOn == s.ended() {
+			t.Errorf("with room for %d it goes on: %v, and has ended: %v", room, goesOn, s.ended())
+		}
+	}
+}

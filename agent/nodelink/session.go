@@ -106,7 +106,7 @@ func reasonOf(err error) string {
 	return "error: " + err.Error()
 }
 
-// handle deals with one message; false ends the session. Work that calls the
+// handle deals with one message; false says that the session has ended. Work that calls the
 // node goes through spawn, since the answers come through this goroutine.
 func (s *session) handle(l *Link, m wamp.Message, spawn func(func(context.Context))) bool {
 	switch m := m.(type) {
@@ -134,7 +134,7 @@ func (s *session) handle(l *Link, m wamp.Message, spawn func(func(context.Contex
 	case *wamp.Unsubscribe:
 		return s.deny(wamp.UNSUBSCRIBE, m.Request, "")
 	case *wamp.Goodbye:
-		return s.answer(&wamp.Goodbye{Reason: wamp.ErrGoodbyeAndOut, Details: wamp.Dict{}}) && s.sock.finish()
+		return s.answer(&wamp.Goodbye{Reason: wamp.ErrGoodbyeAndOut, Details: wamp.Dict{}}) && s.finish()
 	default:
 		s.end("error: protocol violation: " + m.MessageType().String())
 		return false
@@ -150,6 +150,15 @@ func (s *session) answer(m wamp.Message) bool {
 		return false
 	}
 	if !s.sock.queue(b) {
+		s.end("stalled")
+		return false
+	}
+	return true
+}
+
+// finish has the session end when all that is queued is sent.
+func (s *session) finish() bool {
+	if !s.sock.finish() {
 		s.end("stalled")
 		return false
 	}
