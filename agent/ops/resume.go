@@ -9,24 +9,33 @@ import (
 	"go.uber.org/zap"
 )
 
+// resumeAgain is when a restart is looked at again that could not be begun to be
+// finished: nobody else would before the node comes the next time.
+const resumeAgain = 10 * time.Second
+
 // resumeRestarts finishes what was broken off of restarts each time the node
 // has come, until ctx ends.
 func (o *Ops) resumeRestarts(ctx context.Context) {
-	for {
+	for again := (<-chan time.Time)(nil); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-o.inv.came:
+		case <-again:
 		}
+		again = nil
 		for _, worker := range o.journal.workers() {
-			o.resume(ctx, worker)
+			if !o.resume(ctx, worker) {
+				again = time.After(resumeAgain)
+			}
 		}
 	}
 }
 
 // resume finishes a restart, in the lane of its worker: one that is still under
-// way there ends first, and then has nothing left to finish.
-func (o *Ops) resume(ctx context.Context, worker string) {
+// way there ends first, and then has nothing left to finish. It is false when its
+// turn has not come.
+func (o *Ops) resume(ctx context.Context, worker string) (begun bool) {
 	log := o.log.With(zap.String("worker", worker))
 	ctx, cancel := context.WithTimeout(ctx, 2*endTime) // for what is under way, and for itself
 	defer cancel()
@@ -36,17 +45,17 @@ func (o *Ops) resume(ctx context.Context, worker string) {
 		err = o.cfg.Node.Settle(ctx)
 	}
 	if err != nil {
-		log.Error("cannot finish the restart of a worker", zap.Error(err))
-		return
+		log.Error("cannot finish the restart of a worker yet", zap.Error(err), zap.Duration("again_in", resumeAgain))
+		return false
 	}
 	x, open := o.journal.open(worker)
 	switch {
 	case !open:
-		return
+		return true
 	case x.Node == "" || x.Node != o.inv.process():
 		log.Info("restart of a worker was broken off, and the node has restarted since: nothing is left to finish")
 		o.journal.ended(worker)
-		return
+		return true
 	}
 	log = log.With(zap.String("by", x.By), zap.String("without", x.Without))
 	log.Warn("restart of a worker was broken off, it is finished now")
@@ -58,9 +67,10 @@ func (o *Ops) resume(ctx context.Context, worker string) {
 	}
 	if err := finish(working, x); err != nil {
 		log.Error("cannot finish the restart of a worker", zap.Error(err))
-		return
+		return true
 	}
 	log.Info("restart of a worker is finished")
+	return true
 }
 
 // finishObjects restarts objects of a worker that goes on: whether they have been
