@@ -74,6 +74,10 @@ type watcher struct {
 	images gallery
 	begin  int64 // when that was, by the engine's clock; what was before is not told
 	last   int64 // time of the last event
+	// now is what the engine's clock said then, which may be less than an event
+	// did before: it can have been set back.
+	now  int64
+	then time.Time
 	// seen are the events of the last moments, which the engine may tell again
 	// when it is asked from the last one on.
 	seen map[string]int64
@@ -97,6 +101,7 @@ func (w *watcher) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.now, w.then = now, time.Now()
 	if w.known == nil {
 		w.begin, w.last = now, now
 		known, err := w.list(ctx, api)
@@ -212,7 +217,7 @@ var alive = map[string]bool{"running": true, "paused": true, "restarting": true}
 func (w *watcher) listen(ctx context.Context, api *client.Client, until string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	messages, errs := api.Events(ctx, events.ListOptions{Since: moment(w.last - overlap), Until: until,
+	messages, errs := api.Events(ctx, events.ListOptions{Since: moment(min(w.last, w.now) - overlap), Until: until,
 		Filters: filters.NewArgs(filters.Arg("type", "container"), filters.Arg("type", "image"))})
 	for look := (<-chan time.Time)(nil); ; {
 		if w.images.unsure && look == nil && until == "" {
@@ -239,10 +244,21 @@ func (w *watcher) listen(ctx context.Context, api *client.Client, until string) 
 // take tells an event unless it was told.
 func (w *watcher) take(m events.Message) {
 	key := string(m.Type) + " " + string(m.Action) + " " + m.Actor.ID + " " + strconv.FormatInt(m.TimeNano, 10)
-	if _, twice := w.seen[key]; twice || m.TimeNano < w.last-overlap || m.TimeNano <= w.begin {
+	clock := w.now + int64(time.Since(w.then))
+	_, twice := w.seen[key]
+	back := m.TimeNano < w.last-overlap              // the engine was asked for nothing that old: its clock was set back
+	if twice || back && m.TimeNano > clock+overlap { // of before that, and told again
 		return
 	}
-	w.last = max(w.last, m.TimeNano)
+	if back {
+		w.last, w.begin = m.TimeNano, min(w.begin, m.TimeNano-1)
+	}
+	if m.TimeNano <= w.begin {
+		return
+	}
+	if w.last = max(w.last, m.TimeNano); back || m.TimeNano > clock {
+		w.now, w.then = m.TimeNano, time.Now()
+	}
 	maps.DeleteFunc(w.seen, func(_ string, at int64) bool { return at < w.last-overlap })
 	w.seen[key] = m.TimeNano
 	action, other := string(m.Action), map[string]string{"start": "die", "die": "start"}

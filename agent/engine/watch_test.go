@@ -114,3 +114,43 @@ func TestEventsAreToldOnce(t *testing.T) {
 		t.Errorf("moments %s, %s", moment(1500000042), moment(7))
 	}
 }
+
+// A clock that is set back, as one that was wrong at the start, hides nothing of
+// what happens from then on, until it is as late again.
+func TestEventsAreToldWhenTheClockIsSetBack(t *testing.T) {
+	const hour = int64(time.Hour)
+	for name, c := range map[string]struct {
+		now  int64 // the engine's clock when the connection was made anew; 0: it was not
+		told []int64
+		want string
+	}{
+		"while it listens":            {told: []int64{9*hour + 1, 9*hour + 2, 9*hour + 2}, want: "9h1 9h2"},
+		"before the agent's time":     {told: []int64{1, 2}, want: "0h1 0h2"},
+		"by less than is asked again": {told: []int64{10*hour - overlap/2, 10*hour - overlap/2}, want: "9h" + fmt.Sprint(hour-overlap/2)},
+		// Of before, the engine tells again what is later than now.
+		"while it was away": {now: 9 * hour, told: []int64{9*hour + hour/2, 10 * hour, 9*hour + 1, 9*hour + 2}, want: "9h1 9h2"},
+		"after it was away": {now: 9 * hour, told: []int64{10 * hour, 10*hour + 1, 9*hour + 1, 9*hour + 2}, want: "10h1 9h1 9h2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told []string
+			w := &watcher{known: map[string]state{}, seen: map[string]int64{}, begin: 8 * hour, last: 8 * hour, now: 8 * hour, then: time.Now(),
+				tell: func(v Event) {
+					told = append(told, fmt.Sprintf("%dh%d", v.Time.UnixNano()/hour, v.Time.UnixNano()%hour))
+				}}
+			take := func(at int64) {
+				w.take(events.Message{Type: "container", Action: "start", Actor: events.Actor{ID: "a"}, TimeNano: at})
+			}
+			take(10 * hour)
+			told = nil
+			if c.now != 0 {
+				w.now, w.then = c.now, time.Now()
+			}
+			for _, at := range c.told {
+				take(at)
+			}
+			if got := strings.Join(told, " "); got != c.want {
+				t.Errorf("told %s, expected %s", got, c.want)
+			}
+		})
+	}
+}
