@@ -192,7 +192,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			}
 			return nil
 		case q := <-s.requests:
-			q.done <- s.obey(life, &node, q)
+			q.done <- s.obey(life, &node, !next.IsZero(), q)
 			next = time.Time{}
 			if q.restart {
 				next = time.Now()
@@ -202,9 +202,14 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Supervisor) obey(ctx context.Context, node **running, q request) error {
+// obey carries a request out; waits says that a node which is down is about to be
+// started again.
+func (s *Supervisor) obey(ctx context.Context, node **running, waits bool, q request) error {
 	if *node == nil {
-		if q.restart {
+		if waits && !q.restart {
+			s.down("stopped", s.Status().LastEnd)
+		}
+		if waits || q.restart {
 			return nil
 		}
 		return cfcerr.New(cfcerr.NotRunning, "cannot shut the node down: it is not running")

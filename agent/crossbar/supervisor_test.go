@@ -336,6 +336,23 @@ func TestShutdownAndRestart(t *testing.T) {
 	}
 }
 
+// A node that does not stay up can be shut down between two starts, and whoever
+// was told that it could not would not expect it to stay down.
+func TestShutdownOfANodeThatWaitsForItsStart(t *testing.T) {
+	dir, exe := nodeDir(t, "crash")
+	v := supervise(t, dir, exe, func(c *SupervisorConfig) { c.BackoffMin, c.BackoffMax = time.Hour, time.Hour })
+	v.until("it waits", func() bool { return v.Status().State == "waiting" })
+	if err := v.Shutdown(context.Background(), false); err != nil {
+		t.Error(err)
+	}
+	if st := v.Status(); st.State != "stopped" || !strings.Contains(st.LastEnd, "exit code 3") {
+		t.Errorf("its status is %+v", st)
+	}
+	if err := v.Shutdown(context.Background(), false); cfcerr.KindOf(err) != cfcerr.NotRunning {
+		t.Errorf("of a node that is down: %v", err)
+	}
+}
+
 func TestNoExecutable(t *testing.T) {
 	dir, _ := nodeDir(t)
 	v := supervise(t, dir, filepath.Join(dir, "nowhere"))
