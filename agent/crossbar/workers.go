@@ -34,7 +34,7 @@ func (n *Node) StartWorker(ctx context.Context, by string, spec ops.WorkerSpec) 
 	if err == nil && cpus != nil {
 		if err = n.pin(ctx, spec.ID, cpus); err != nil {
 			if _, failed := n.StopWorker(ctx, by, spec.ID, true); failed != nil {
-				n.takeBack(spec.ID)
+				n.takeBack(spec.ID, "")
 			}
 		}
 	}
@@ -78,15 +78,12 @@ func (n *Node) start(ctx context.Context, spec ops.WorkerSpec, options map[strin
 	n.listen(spec.ID)
 	defer n.deaf(spec.ID)
 	calling, cancel := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		n.watchStart(calling, spec.ID, func() { cancel(errEndedEarly) })
-	}()
+	watched := make(chan string, 1)
+	go func() { watched <- n.watchStart(calling, spec.ID, func() { cancel(errEndedEarly) }) }()
 	v, err := n.cfg.Link.Call(calling, "start_worker", wamp.List{spec.ID, spec.Type, wamp.Dict(options)}, nil)
 	early := errors.Is(context.Cause(calling), errEndedEarly)
 	cancel(nil)
-	<-watched
+	created := <-watched
 	switch {
 	case err == nil:
 		d, _ := wamp.AsDict(v)
@@ -99,7 +96,7 @@ func (n *Node) start(ctx context.Context, spec ops.WorkerSpec, options map[strin
 		}
 		return nil, e
 	case unfinished(err):
-		n.takeBack(spec.ID)
+		n.takeBack(spec.ID, created)
 		return nil, givenUp(err, "worker "+spec.ID)
 	}
 	return nil, err
@@ -124,18 +121,24 @@ func unfinished(err error) bool {
 }
 
 // watchStart calls ended when the node has dropped the worker from its list.
-// It has put it there before it can answer our first question.
-func (n *Node) watchStart(ctx context.Context, id string, ended func()) {
+// It has put it there before it can answer our first question. When the node has
+// made it is the result, empty where that was not seen.
+func (n *Node) watchStart(ctx context.Context, id string, ended func()) (created string) {
 	for pause(ctx, startPoll) {
-		if _, err := n.Worker(ctx, id); !notThere(err) {
+		w, err := n.Worker(ctx, id)
+		if err == nil {
+			created = w.Created
+		}
+		if !notThere(err) {
 			continue
 		}
 		// A start that was refused is answered about now.
 		if pause(ctx, startPoll) {
 			ended()
 		}
-		return
+		return created
 	}
+	return created
 }
 
 // pin applies cpu_affinity, which start_worker checks and forgets.
@@ -149,14 +152,22 @@ func (n *Node) pin(ctx context.Context, id string, cpus any) error {
 
 // takeBack ends a worker whose start has failed or was not awaited. One that
 // the node cannot stop yet, and whose process cannot be seen from here, is
-// stopped as soon as it is ready.
-func (n *Node) takeBack(id string) {
+// stopped as soon as it is ready. One with its id that the node has made at
+// another time than created, where that is known, is somebody else's.
+func (n *Node) takeBack(id, created string) {
 	n.later(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		_, err := n.StopWorker(ctx, "", id, true)
+		end := func() error {
+			if w, err := n.Worker(ctx, id); err != nil || created != "" && w.Created != created {
+				return err
+			}
+			_, err := n.StopWorker(ctx, "", id, true)
+			return err
+		}
+		err := end()
 		for cfcerr.KindOf(err) == cfcerr.NotRunning && pause(ctx, startPoll) {
-			_, err = n.StopWorker(ctx, "", id, true)
+			err = end()
 		}
 		if err != nil && !notThere(err) {
 			n.log.Warn("cannot take back the start of a worker", zap.String("worker", id), zap.Error(err))
