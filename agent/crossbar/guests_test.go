@@ -38,3 +38,13 @@ func TestHowAGuestHasEnded(t *testing.T) {
 		t.Errorf("without a log: %q", got)
 	}
 }
+
+// Of guests that have gone as they should nothing stays behind, over years.
+func TestGuestsThatAreGoneAreForgotten(t *testing.T) {
+	n := New(Config{})
+	n.departed = map[string]int{"listed": 1, "gone": 2, "anew": 3}
+	n.keepNames([]ops.Worker{{ID: "listed", Type: "guest", PID: 1}, {ID: "anew", Type: "guest", PID: 4}})
+	if len(n.departed) != 1 || n.departed["listed"] != 1 {
+		t.Errorf("kept is %v", n.departed)
+	}
+}
