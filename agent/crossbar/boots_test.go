@@ -100,3 +100,27 @@ func TestBootsThatCannotBeRead(t *testing.T) {
 		})
 	}
 }
+
+// The clock of a host without one of its own is set when the node runs already,
+// which still is the process that it says.
+func TestANodeIsKnownAfterTheClockWasSet(t *testing.T) {
+	c := exec.Command("sleep", "600")
+	c.Args[0] = "crossbar-controller"
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}()
+	other, _ := lifeOf(t)
+	for _, off := range []time.Duration{-20 * 365 * 24 * time.Hour, -time.Hour, 0, time.Hour} {
+		started := wire.Time(time.Now().Add(off))
+		if p := controller(t.Context(), nodelink.NodeInfo{PID: c.Process.Pid, Started: started}); p.PID != c.Process.Pid {
+			t.Errorf("started %s ago, it is not known", -off)
+		}
+		if p := controller(t.Context(), nodelink.NodeInfo{PID: other.PID, Started: started}); (p.PID != 0) != (off == 0) {
+			t.Errorf("started %s ago, a process of another kind is taken for it: %v", -off, p.PID != 0)
+		}
+	}
+}

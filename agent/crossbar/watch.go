@@ -144,15 +144,16 @@ func (n *Node) checkDeath(ctx context.Context, changes ops.Changes) {
 }
 
 // controller is the process of the node's controller, when the pid that it
-// tells is that of a process that started when the node says it did. In
-// another PID namespace it is not.
+// tells is that of a process that started when the node says it did, or that
+// looks like one: the clock may have been set since. In another PID namespace it
+// is neither.
 func controller(ctx context.Context, info nodelink.NodeInfo) host.Process {
 	p, err := host.Find(ctx, info.PID)
 	if err != nil {
 		return host.Process{}
 	}
 	joined, err := time.Parse(time.RFC3339, info.Started)
-	if age := joined.Sub(p.Started); err != nil || age < -3*time.Second || age > time.Minute {
+	if age := joined.Sub(p.Started); (err != nil || age < -3*time.Second || age > time.Minute) && !isNode(ctx, p) {
 		return host.Process{}
 	}
 	return p
