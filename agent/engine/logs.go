@@ -315,7 +315,9 @@ func (e *Engine) ended(ctx context.Context, id string, err error) observe.End {
 		return observe.End{Reason: reasonRemoved}
 	case failed != nil:
 		return lost(failed)
-	case c.State != nil && !c.State.Running:
+	case c.State.Status == container.StateCreated && c.State.ExitCode == 0: // it has not run yet, which 0 would call a success
+		return observe.End{Reason: reasonEnd}
+	case !c.State.Running:
 		return observe.End{Reason: reasonStopped, Details: map[string]any{"exit_code": int64(c.State.ExitCode)}}
 	case err == io.EOF:
 		return observe.End{Reason: reasonEnd}
