@@ -64,7 +64,7 @@ func (e *Engine) startExec(ctx context.Context, in catalog.ExecDockerContainerIn
 			return nil, err
 		}
 		x := &Exec{id: created.ID, container: c.ID, tty: in.TTY, engine: e, input: in.Input, turn: make(chan struct{}, 1)}
-		if x.conn, x.out, err = hijack(ctx, api, "/exec/"+created.ID+"/start", container.ExecAttachOptions{Tty: in.TTY}); err != nil {
+		if x.conn, x.out, err = e.hijack(ctx, api, "/exec/"+created.ID+"/start", container.ExecAttachOptions{Tty: in.TTY}); err != nil {
 			if ctx.Err() != nil || disconnected(err) { // the engine may start it all the same
 				x.kill(context.WithoutCancel(ctx))
 			}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,14 +23,14 @@ import (
 // sends from now on is read from out, never from the connection. Docker's client
 // does the same, but waits for an engine that does not answer without end, and
 // keeps the reason of a refusal to itself.
-func hijack(ctx context.Context, api *client.Client, path string, body any) (net.Conn, *bufio.Reader, error) {
+func (e *Engine) hijack(ctx context.Context, api *client.Client, path string, body any) (net.Conn, *bufio.Reader, error) {
 	content, err := json.Marshal(body)
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := patiently(ctx)
 	defer cancel()
-	conn, err := api.Dialer()(ctx)
+	conn, err := e.connect(ctx, api)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,6 +41,18 @@ func hijack(ctx context.Context, api *client.Client, path string, body any) (net
 		return nil, nil, errors.Join(context.Cause(ctx), err, conn.Close())
 	}
 	return conn, out, nil
+}
+
+// connect is api.Dialer, which under TLS waits without end too.
+func (e *Engine) connect(ctx context.Context, api *client.Client) (net.Conn, error) {
+	if !e.secure() {
+		return api.Dialer()(ctx)
+	}
+	config, err := e.tls()
+	if err != nil {
+		return nil, err
+	}
+	return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", strings.TrimPrefix(api.DaemonHost(), "tcp://"))
 }
 
 func upgrade(ctx context.Context, api *client.Client, path string, content []byte, conn io.Writer, out *bufio.Reader) error {

@@ -81,7 +81,7 @@ func TestHijack(t *testing.T) {
 				ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 			}
 			defer cancel()
-			conn, out, err := hijack(ctx, engineSaying(t, c.answer), "/exec/x/start", struct{}{})
+			conn, out, err := New(Config{}).hijack(ctx, engineSaying(t, c.answer), "/exec/x/start", struct{}{})
 			if !c.want(err) {
 				t.Errorf("%v", err)
 			}
