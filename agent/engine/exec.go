@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -115,7 +116,11 @@ func (x *Exec) Allowed() error { return judgeExec(x.engine.cfg.Rules()) }
 // Feed puts the command's output into p until it has ended; when ctx ends
 // before, the command is killed.
 func (x *Exec) Feed(ctx context.Context, p *observe.Pipe) observe.End {
-	defer x.conn.Close()
+	defer func() {
+		_ = x.conn.Close()
+		x.turn <- struct{}{} // a write that went on has ended by that
+		<-x.turn
+	}()
 	defer atEnd(ctx, func() { _ = x.conn.SetReadDeadline(past) })() // a closed one has ended
 	err := x.copy(ctx, p)
 	if ctx.Err() != nil {
@@ -259,39 +264,75 @@ func (x *Exec) Write(ctx context.Context, b []byte, at *int64, eof bool) (writte
 	}
 	select {
 	case x.turn <- struct{}{}:
-		defer func() { <-x.turn }()
 	case <-ctx.Done():
 		return 0, cfcerr.New(cfcerr.KindOf(ctx.Err()), "cannot write in time: another write is under way, of which the command does not read all")
 	}
+	type outcome struct {
+		written int64
+		err     error
+	}
+	before, done := x.written, make(chan outcome, 1)
+	go func() {
+		defer func() { <-x.turn }()
+		err := x.write(ctx, b, at, eof)
+		done <- outcome{x.written, err}
+	}()
+	late := ctx.Done()
+	if !x.lasting() {
+		late = nil // the write itself ends then
+	}
+	select {
+	case o := <-done:
+		return o.written, o.err
+	case <-late:
+		return before, x.late(ctx, before)
+	}
+}
+
+// lasting says that a write cannot be ended without the connection: TLS goes on
+// after a deadline no more. So it keeps its turn, and goes on by itself.
+func (x *Exec) lasting() bool {
+	_, ok := x.conn.(*tls.Conn)
+	return ok
+}
+
+// write is Write by who has the turn.
+func (x *Exec) write(ctx context.Context, b []byte, at *int64, eof bool) error {
 	if at != nil {
 		if *at < 0 || *at > x.written {
-			return x.written, cfcerr.Argument("at", fmt.Sprintf("at most %d, which is what was written", x.written)).With("written", x.written)
+			return cfcerr.Argument("at", fmt.Sprintf("at most %d, which is what was written", x.written)).With("written", x.written)
 		}
 		b = b[min(x.written-*at, int64(len(b))):]
 	}
 	if x.closed && len(b) > 0 {
-		return x.written, cfcerr.New(cfcerr.NotRunning, "cannot write: the input was closed").With("written", x.written)
+		return cfcerr.New(cfcerr.NotRunning, "cannot write: the input was closed").With("written", x.written)
 	}
-	if err := x.conn.SetWriteDeadline(time.Time{}); err != nil {
-		return x.written, x.gone(err)
+	if !x.lasting() {
+		if err := x.conn.SetWriteDeadline(time.Time{}); err != nil {
+			return x.gone(err)
+		}
+		defer atEnd(ctx, func() { _ = x.conn.SetWriteDeadline(past) })() // a closed one has ended
 	}
-	defer atEnd(ctx, func() { _ = x.conn.SetWriteDeadline(past) })() // a closed one has ended
 	n, err := x.conn.Write(b)
 	x.written += int64(n)
 	switch {
-	case ctx.Err() != nil:
-		return x.written, cfcerr.New(cfcerr.KindOf(ctx.Err()), "cannot write all in time: the command does not read").With("written", x.written)
+	case err != nil && ctx.Err() != nil, ctx.Err() != nil && !x.lasting():
+		return x.late(ctx, x.written)
 	case err != nil:
-		return x.written, x.gone(err)
+		return x.gone(err)
 	case eof && !x.closed:
 		x.closed = true
 		if c, ok := x.conn.(interface{ CloseWrite() error }); ok {
 			if err := c.CloseWrite(); err != nil {
-				return x.written, x.gone(err)
+				return x.gone(err)
 			}
 		}
 	}
-	return x.written, nil
+	return nil
+}
+
+func (x *Exec) late(ctx context.Context, written int64) error {
+	return cfcerr.New(cfcerr.KindOf(ctx.Err()), "cannot write all in time: the command does not read").With("written", written)
 }
 
 func (x *Exec) gone(err error) error {

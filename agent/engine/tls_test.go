@@ -1,15 +1,20 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/pem"
 	"errors"
+	"io"
 	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"fabric.center/cfc/shared/cfcerr"
 )
 
 // An engine that is reached over TLS and says nothing, as one that is frozen, is
@@ -48,4 +53,48 @@ func TestAnEngineThatDoesNotShakeHands(t *testing.T) {
 		<-ended
 	}
 	ln.Close()
+}
+
+// A command that is slow to read gets all of its input over TLS too, which goes
+// on no more after a deadline.
+func TestASlowCommandReadsOverTLS(t *testing.T) {
+	srv := httptest.NewTLSServer(nil)
+	defer srv.Close()
+	near, far := net.Pipe()
+	there := tls.Server(far, &tls.Config{Certificates: srv.TLS.Certificates})
+	here := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
+	shaken := make(chan error, 1)
+	go func() { shaken <- there.Handshake() }()
+	if err := errors.Join(here.Handshake(), <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	x := &Exec{conn: here, input: true, turn: make(chan struct{}, 1)}
+	input := bytes.Repeat([]byte("0123456789"), 10_000)
+	ctx, giveUp := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		_, err := x.Write(ctx, input, new(int64), false)
+		first <- err
+	}()
+	got := make([]byte, 1)
+	if _, err := io.ReadFull(there, got); err != nil {
+		t.Fatal(err)
+	}
+	giveUp()
+	if err := <-first; cfcerr.KindOf(err) != cfcerr.Canceled {
+		t.Errorf("what is not read in time: %v", err)
+	}
+	rest := make(chan []byte, 1)
+	go func() {
+		b, _ := io.ReadAll(there)
+		rest <- b
+	}()
+	if n, err := x.Write(t.Context(), input, new(int64), true); err != nil || n != int64(len(input)) {
+		t.Errorf("the second try wrote %d, %v", n, err)
+	}
+	if got = append(got, <-rest...); !bytes.Equal(got, input) {
+		t.Errorf("the command has read %d bytes of %d", len(got), len(input))
+	}
+	_ = far.Close()
+	_ = here.Close()
 }
