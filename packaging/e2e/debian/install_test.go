@@ -2,8 +2,10 @@ package debian
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -179,6 +181,39 @@ func TestSystemdIsTold(t *testing.T) {
 	words := "dpkg --install " + strings.Replace(deb(t, "cfc-agent", newer), built.dir, "/tmp/packages", 1)
 	if got := h.sh(words + " 2>&1"); !strings.Contains(got, "cfc-agent is installed, but did not start again") {
 		t.Errorf("it says %s", got)
+	}
+}
+
+// TestByHand does what INSTALL.md says for a host without dpkg.
+func TestByHand(t *testing.T) {
+	found := tools(t)
+	page, err := os.ReadFile(filepath.Join(found.Root, "shared/docs/INSTALL.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)\n## By hand\n.*?```sh\n(.*?)```").FindStringSubmatch(string(page))
+	if block == nil {
+		t.Fatal("INSTALL.md has no commands under By hand")
+	}
+	h := newHost(t)
+	tree := fmt.Sprintf("/proc/%d/root/tmp/tree/", h.pid)
+	for _, dir := range []string{"systemd", "packaging/etc", "bin"} {
+		from := filepath.Join(found.Root, dir)
+		if dir == "bin" {
+			from = filepath.Dir(found.CLI)
+		}
+		if err := os.CopyFS(tree+dir, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Nothing but a host that has booted can be told to reload.
+	h.sh("cd /tmp/tree; " + strings.ReplaceAll(block[1], "systemctl daemon-reload", "true"))
+	for _, name := range []string{"cfc-agent", "cfc-relay"} {
+		h.says("", "systemd-analyze verify /etc/systemd/system/"+name+"*")
+		h.says("755 root", "stat --format '%a %U' /etc/cfc")
+		if got := h.sh("runuser --user " + name + " -- " + name + " check-config"); !strings.HasPrefix(got, "the configuration is good") {
+			t.Error(got)
+		}
 	}
 }
 
