@@ -101,8 +101,12 @@ func (d Dir) makeKeys(ctx context.Context) error {
 	c := exec.CommandContext(ctx, d.Executable, "edge", "keys", "--cbdir", d.Path)
 	c.Env = spoken(nodeEnv(os.Environ()))
 	if out, err := c.CombinedOutput(); err != nil {
+		err = fmt.Errorf("cannot make the node's keys with %s: %w", d.Executable, err)
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		return fmt.Errorf("cannot make the node's keys with %s: %w: %s", d.Executable, err, plain(lines[len(lines)-1]))
+		if last := plain(lines[len(lines)-1]); last != "" {
+			err = fmt.Errorf("%w: %s", err, last)
+		}
+		return err
 	}
 	return nil
 }

@@ -157,6 +157,9 @@ func TestPrepareRefuses(t *testing.T) {
 	if _, err := (Dir{Path: dir, Executable: exe, Uplink: uplink}).Prepare(context.Background()); err == nil {
 		t.Error("without a configuration, and none may be written")
 	}
+	if _, err := (Dir{Path: dir, Executable: dir, Uplink: uplink, WriteConfig: true}).Prepare(context.Background()); err == nil || !strings.HasSuffix(err.Error(), "permission denied") {
+		t.Errorf("what is no program: %v", err)
+	}
 	if _, err := (Dir{Path: dir}).Pubkey(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("before there are keys: %v", err)
 	}
