@@ -182,6 +182,12 @@ func TestSystemdIsTold(t *testing.T) {
 	if got := h.sh(words + " 2>&1"); !strings.Contains(got, "cfc-agent is installed, but did not start again") {
 		t.Errorf("it says %s", got)
 	}
+	// One that would not start, which is known before, is not stopped.
+	h.sh(`echo 'nonsense: 1' >>/etc/cfc/agent.yaml; printf '#!/bin/sh\necho "$*" >>/run/told\n' >/tmp/systemctl; : >/run/told`)
+	if got := h.sh(words + " 2>&1"); !strings.Contains(got, "cfc-agent is installed, and was not restarted: ") || !strings.Contains(got, "nonsense") {
+		t.Errorf("of a wrong configuration it says %s", got)
+	}
+	h.says("daemon-reload", "cat /run/told")
 }
 
 // TestByHand does what INSTALL.md says for a host without dpkg.
