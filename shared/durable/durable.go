@@ -28,7 +28,7 @@ func WriteFileAs(path string, data []byte, mode os.FileMode, uid, gid int) error
 
 func replace(path string, fill func(*os.File) error) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	f, err := os.CreateTemp(dir, temporary(path)+"*")
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
@@ -46,6 +46,9 @@ func replace(path string, fill func(*os.File) error) (err error) {
 	}
 	return SyncDir(dir)
 }
+
+// temporary is how the names of files begin that are to be renamed to path.
+func temporary(path string) string { return "." + filepath.Base(path) + "." }
 
 func fill(f *os.File, data []byte, mode os.FileMode) error {
 	defer f.Close()

@@ -6,14 +6,18 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
 
 // Load reads a file of state with parse, which is not called where there is no
 // file. One that cannot be used is set aside, for a caller who rather begins anew
-// than not at all: aside is where it is then, and err says why.
+// than not at all: aside is where it is then, and err says why. Load is for who
+// alone writes the file: what crashes have left of writes is removed.
 func Load(path string, parse func([]byte) error) (aside string, err error) {
+	removeHalf(path)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -26,6 +30,17 @@ func Load(path string, parse func([]byte) error) (aside string, err error) {
 	}
 	aside = fmt.Sprintf("%s.damaged-%d", path, time.Now().Unix())
 	return aside, errors.Join(err, os.Rename(path, aside))
+}
+
+// removeHalf removes what was to be renamed to path. It is no harm where it stays.
+func removeHalf(path string) {
+	dir, begin := filepath.Dir(path), temporary(path)
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), begin) && e.Type().IsRegular() {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // maxRead bounds what ReadFile reads.

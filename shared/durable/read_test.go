@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,5 +67,38 @@ func TestLoad(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it is there still: %v", err)
+	}
+}
+
+// Each crash in a write would leave a file for ever, with all that is secret in
+// it.
+func TestLoadRemovesWhatCrashesHaveLeft(t *testing.T) {
+	for _, there := range []bool{true, false} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "state.json")
+		names := []string{".state.json.123", ".state.json.456", ".other.json.7", "state.json.damaged-1"}
+		if there {
+			names = append(names, "state.json")
+		}
+		for _, name := range names {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("secret"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Load(path, func([]byte) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		left, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range left {
+			got = append(got, e.Name())
+		}
+		slices.Sort(names)
+		if want := slices.DeleteFunc(names, func(n string) bool { return strings.HasPrefix(n, ".state") }); !slices.Equal(got, want) {
+			t.Errorf("left are %v, expected %v", got, want)
+		}
 	}
 }
