@@ -32,8 +32,8 @@ type Dir struct {
 	WriteConfig bool
 }
 
-// checkTimeout is how long the node may look at a configuration.
-const checkTimeout = time.Minute
+// commandTimeout is how long the node may look at a configuration, or make keys.
+const commandTimeout = time.Minute
 
 // Prepare makes the directory fit: configuration with the uplink, keys. The
 // result is the node's public key in hex.
@@ -98,9 +98,8 @@ func (d Dir) Pubkey() (string, error) {
 }
 
 func (d Dir) makeKeys(ctx context.Context) error {
-	c := exec.CommandContext(ctx, d.Executable, "edge", "keys", "--cbdir", d.Path)
-	c.Env = spoken(nodeEnv(os.Environ()))
-	if out, err := c.CombinedOutput(); err != nil {
+	out, err := d.run(ctx, "keys", "--cbdir", d.Path)
+	if err != nil {
 		err = fmt.Errorf("cannot make the node's keys with %s: %w", d.Executable, err)
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 		if last := plain(lines[len(lines)-1]); last != "" {
@@ -141,11 +140,7 @@ func (d Dir) Check(ctx context.Context, name string, text []byte) error {
 	if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	c := exec.CommandContext(ctx, d.Executable, "edge", "check", "--cbdir", dir, "--config", name)
-	c.Env = spoken(nodeEnv(os.Environ()))
-	out, err := c.CombinedOutput()
+	out, err := d.run(ctx, "check", "--cbdir", dir, "--config", name)
 	if err == nil {
 		return nil
 	}
@@ -155,6 +150,24 @@ func (d Dir) Check(ctx context.Context, name string, text []byte) error {
 		}
 	}
 	return fmt.Errorf("cannot check the configuration with %s edge check: %w", d.Executable, err)
+}
+
+// run has a crossbar command say what it says. One that does not end in time is
+// killed with all that it has started, which would be listened to for as long as
+// it runs.
+func (d Dir) run(ctx context.Context, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	c := exec.CommandContext(ctx, d.Executable, append([]string{"edge"}, args...)...)
+	c.Env = spoken(nodeEnv(os.Environ()))
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	c.WaitDelay = time.Second
+	out, err := c.CombinedOutput()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return out, err
 }
 
 // spoken has a crossbar command write what it says: it ends without emptying the

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"fabric.center/cfc/agent/crossbar/nodeconfig"
 )
@@ -106,6 +107,31 @@ func TestCommandsAreHeardToTheirEnd(t *testing.T) {
 	}
 	if err := d.makeKeys(t.Context()); err == nil || !strings.HasSuffix(err.Error(), "why it is wrong") {
 		t.Errorf("keys: %v", err)
+	}
+}
+
+// A command that hangs, here in what it has started, is waited for no longer than
+// its time: the agent would be without its node, and say nothing of it.
+func TestCommandsThatHangAreEnded(t *testing.T) {
+	dir := t.TempDir()
+	exe := filepath.Join(t.TempDir(), "crossbar")
+	if err := os.WriteFile(exe, []byte("#!/bin/sh\nsleep 60\nexit 0\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := Dir{Path: dir, Executable: exe}
+	for what, run := range map[string]func(context.Context) error{
+		"keys":  d.makeKeys,
+		"check": func(ctx context.Context) error { return d.Check(ctx, "config.json", []byte("{}")) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		began := time.Now()
+		if err := run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("%s was waited for for %s", what, took)
+		}
+		cancel()
 	}
 }
 
