@@ -64,8 +64,10 @@ type workerMemory struct {
 type kindMemory struct {
 	// Node maps ids that callers use to the node's, where the two differ.
 	Node map[string]string `json:"node,omitempty"`
-	// Dead are ids of the node whose objects are down.
+	// Dead are ids of the node whose objects are down: all that there ever were
+	// while the worker runs, so they are looked up in down, made when first asked.
 	Dead []string `json:"dead,omitempty"`
+	down map[string]bool
 	// Stopping are ids of the node whose stop was begun, and Unwanted those
 	// whose start was given up, without anybody having seen the answer.
 	Stopping []string `json:"stopping,omitempty"`
@@ -174,6 +176,22 @@ func (k *kindMemory) clone() *kindMemory {
 	return c
 }
 
+// dead reports whether the object with the node's id is down.
+func (k *kindMemory) dead(node string) bool {
+	if k.down == nil {
+		k.down = setOf(k.Dead)
+	}
+	return k.down[node]
+}
+
+func setOf(ids ...[]string) map[string]bool {
+	set := map[string]bool{}
+	for _, id := range slices.Concat(ids...) {
+		set[id] = true
+	}
+	return set
+}
+
 func (k *kindMemory) empty() bool {
 	return len(k.Node)+len(k.Dead)+len(k.Stopping)+len(k.Unwanted)+len(k.Kept) == 0
 }
@@ -249,7 +267,7 @@ func (m *memory) hidden(p place, node string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k := m.of(p)
-	return slices.Contains(k.Dead, node) || slices.Contains(k.Unwanted, node)
+	return k.dead(node) || slices.Contains(k.Unwanted, node)
 }
 
 // unfinished are the stops whose answer nobody has seen or waits for.
@@ -292,7 +310,7 @@ func (m *memory) parents(worker string, l life, k *ops.Kind) []string {
 func (m *memory) burnt(p place, node string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Contains(m.of(p).Dead, node)
+	return m.of(p).dead(node)
 }
 
 // held reports whether somebody works on an object.
@@ -320,19 +338,9 @@ func (m *memory) hold(p place, node string) (let func()) {
 // the node does not list already.
 func (m *memory) assign(p place, public string, listed []string, candidate func(n int) string) (node string, err error) {
 	err = m.change(p, func(k *kindMemory) {
-		taken := func(id string) bool {
-			if slices.Contains(listed, id) || slices.Contains(k.Dead, id) || slices.Contains(k.Stopping, id) || slices.Contains(k.Unwanted, id) {
-				return true
-			}
-			for other, of := range k.Node {
-				if of == id && other != public {
-					return true
-				}
-			}
-			return false
-		}
 		delete(k.Node, public)
-		for n := 0; n == 0 || taken(node); n++ {
+		taken := setOf(listed, k.Dead, k.Stopping, k.Unwanted, slices.Collect(maps.Values(k.Node)))
+		for n := 0; n == 0 || taken[node]; n++ {
 			node = candidate(n)
 		}
 		if node != public {
