@@ -3,7 +3,7 @@
 #
 #   make run         the product on this machine, until Ctrl-C
 #   make test        everything, the real Crossbar.io node included
-#   make test-short  unit tests only, within a minute
+#   make test-short  unit tests only, within a minute once they are compiled
 #   make lint        gofmt, vet, golangci-lint
 #   make packages    debs and snap of this commit, in dist
 #
@@ -65,10 +65,10 @@ packages: go-version pack $(NFPM)
 test: go-version cc venv js docker pack $(NFPM) build
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $(UNIT)
-	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 2 -timeout 20m $(WHOLE)
+	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 3 -timeout 20m $(WHOLE)
 
 test-short: go-version
-	$(GO) test -timeout 55s $(UNIT)
+	$(GO) test -vet=off -timeout 55s $(UNIT)
 
 lint: go-version $(GOLANGCI)
 	@out=$$(gofmt -l agent relay shared packaging systemd 2>/dev/null || true); \

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"fabric.center/cfc/shared/cfcerr"
@@ -245,12 +246,26 @@ func (s *Supervisor) rotate() {
 		return
 	}
 	old := func(n int) string { return fmt.Sprintf("%s.%d", s.cfg.LogFile, n) }
-	for n := s.cfg.LogKeep - 1; n >= 1; n-- {
-		_ = os.Rename(old(n), old(n+1)) // one that is not there is none to keep
+	// The old ones stay what they are until there is another one. On a full disk
+	// the oldest makes room, and where that is not enough the node's log itself:
+	// it must not grow on.
+	fresh := s.cfg.LogFile + ".new"
+	err = copyFile(s.cfg.LogFile, fresh)
+	if errors.Is(err, syscall.ENOSPC) && os.Remove(old(s.cfg.LogKeep)) == nil {
+		err = copyFile(s.cfg.LogFile, fresh)
 	}
-	if err = copyFile(s.cfg.LogFile, old(1)); err == nil {
-		err = os.Truncate(s.cfg.LogFile, 0)
+	switch {
+	case err == nil:
+		for n := s.cfg.LogKeep - 1; n >= 1; n-- {
+			_ = os.Rename(old(n), old(n+1)) // one that is not there is none to keep
+		}
+		if err = os.Rename(fresh, old(1)); err == nil {
+			err = os.Truncate(s.cfg.LogFile, 0)
+		}
+	case errors.Is(err, syscall.ENOSPC):
+		err = errors.Join(err, os.Truncate(s.cfg.LogFile, 0))
 	}
+	_ = os.Remove(fresh) // what is left of one that did not come about
 	if err != nil {
 		s.log.Warn("cannot rotate the node's log", zap.Error(err))
 	}

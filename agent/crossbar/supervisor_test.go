@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -396,5 +397,39 @@ func TestLogIsBounded(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "node.log.3")); err == nil {
 		t.Error("more are kept than asked for")
+	}
+}
+
+// TestLogIsBoundedOnAFullDisk, where it cannot be kept: the oldest goes first, and
+// the others stay what they are.
+func TestLogIsBoundedOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	s, err := NewSupervisor(SupervisorConfig{Executable: "x", Dir: dir, LogSize: 10, LogKeep: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"node.log": "line 3 of many\n", "node.log.1": "line 2\n", "node.log.2": "line 1\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/dev/full", filepath.Join(dir, "node.log.new")); err != nil {
+		t.Fatal(err)
+	}
+	s.rotate()
+	left := map[string]string{}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		left[f.Name()] = string(b)
+	}
+	if want := map[string]string{"node.log": "", "node.log.1": "line 2\n"}; !maps.Equal(left, want) {
+		t.Errorf("left is %q, expected %q", left, want)
 	}
 }

@@ -179,6 +179,10 @@ func TestSomethingElseAnswers(t *testing.T) {
 				t.Errorf("%s, answered by %s: %s", what, body, why)
 			}
 		}
+		ids, err := e.Containers(t.Context(), true)
+		if body == "[]" && (err != nil || len(ids) > 0) || body != "[]" && !strings.Contains(reason(t, err), "as Docker does") {
+			t.Errorf("list, answered by %s: %v, %v", body, ids, err)
+		}
 		e.Close()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -251,7 +252,10 @@ func (s commandState) ended() bool { return !s.Running && s.ExitCode != nil }
 
 func (x *Exec) inspect(ctx context.Context) (commandState, error) {
 	return ask(ctx, x.engine, "see whether the command runs", func(ctx context.Context, api *client.Client) (s commandState, err error) {
-		err = x.engine.read(ctx, api, "/exec/"+x.id+"/json", &s)
+		b, err := x.engine.read(ctx, api, "/exec/"+x.id+"/json")
+		if err == nil {
+			err = json.Unmarshal(b, &s)
+		}
 		return s, err
 	})
 }

@@ -71,9 +71,9 @@ func upgrade(ctx context.Context, api *client.Client, path string, content []byt
 	return err
 }
 
-// read decodes an answer of the engine of which Docker's client tells too little,
-// or too much.
-func (e *Engine) read(ctx context.Context, api *client.Client, path string, into any) error {
+// read is an answer of the engine of which Docker's client tells too little, or
+// too much.
+func (e *Engine) read(ctx context.Context, api *client.Client, path string) ([]byte, error) {
 	scheme, host := "http", client.DummyHost
 	if address, ok := strings.CutPrefix(api.DaemonHost(), "tcp://"); ok {
 		host = address
@@ -83,17 +83,19 @@ func (e *Engine) read(ctx context.Context, api *client.Client, path string, into
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+host+"/v"+api.ClientVersion()+path, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	res, err := api.HTTPClient().Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if res.StatusCode != http.StatusOK {
-		return refused(res)
+		return nil, refused(res)
 	}
 	defer res.Body.Close()
-	return json.NewDecoder(res.Body).Decode(into)
+	var b bytes.Buffer
+	_, err = b.ReadFrom(res.Body)
+	return b.Bytes(), err
 }
 
 // past is a deadline that ends what is under way.

@@ -142,11 +142,14 @@ func (s *Session) expect(id wamp.ID, first func(wamp.Message)) *request {
 	return r
 }
 
+// forget may come twice, when a relay answers what was not sent.
 func (s *Session) forget(id wamp.ID, r *request) {
-	close(r.gone)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.waiting, id)
+	if s.waiting[id] == r {
+		delete(s.waiting, id)
+		close(r.gone)
+	}
 }
 
 func (s *Session) await(ctx context.Context, r *request) (wamp.Message, error) {

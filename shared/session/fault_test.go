@@ -186,3 +186,21 @@ func TestCloseWaitsForItsRelayOnlySoLong(t *testing.T) {
 		t.Errorf("ended by %v", e)
 	}
 }
+
+// TestARequestIsForgottenOnce: a relay that answers what has not been sent yet, and
+// then is lost, ends it twice.
+func TestARequestIsForgottenOnce(t *testing.T) {
+	s := &Session{waiting: map[wamp.ID]*request{}}
+	r := s.expect(7, nil)
+	for range 2 {
+		s.forget(7, r)
+	}
+	select {
+	case <-r.gone:
+	default:
+		t.Error("nobody is told that it is over")
+	}
+	if len(s.waiting) > 0 {
+		t.Error("it is kept")
+	}
+}
