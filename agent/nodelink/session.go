@@ -106,8 +106,8 @@ func reasonOf(err error) string {
 	return "error: " + err.Error()
 }
 
-// handle deals with one message; false says that the session has ended. Work that calls the
-// node goes through spawn, since the answers come through this goroutine.
+// handle deals with one message; false says that the session has ended. Work that
+// calls the node goes through spawn, since the answers come through this goroutine.
 func (s *session) handle(l *Link, m wamp.Message, spawn func(func(context.Context))) bool {
 	switch m := m.(type) {
 	case *wamp.Yield:

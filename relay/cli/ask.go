@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
@@ -86,6 +87,27 @@ func one[In, Out any](ctx context.Context, a *app, p place, row catalog.Spec[In,
 		}
 		return show(out)
 	})
+}
+
+// listed shows what a row lists by names: each as another row has it, which is
+// called with of and the name.
+func listed[LsIn, In, Out any](ctx context.Context, a *app, s Session, ls catalog.Spec[LsIn, []string], args []any, get catalog.Spec[In, Out], of []any, head []string, line func(Out) []string) error {
+	names, _, err := ask(ctx, a, s, ls, args...)
+	if err != nil {
+		return err
+	}
+	found, raw, err := each(names, func(name string) (Out, any, error) { return ask(ctx, a, s, get, slices.Concat(of, []any{name})...) })
+	if err != nil {
+		return err
+	}
+	if a.flags.json {
+		return writeJSON(a.Stdout, raw)
+	}
+	tab := table{head: head}
+	for _, x := range found {
+		tab.add(line(x)...)
+	}
+	return tab.write(a.Stdout)
 }
 
 // each asks for every name at once, at most 16 at a time, and keeps the order:

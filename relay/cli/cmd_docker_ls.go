@@ -21,9 +21,9 @@ func (a *app) psCommand() *cobra.Command {
 		Args: words("NODE"), ValidArgsFunction: first(a.nodeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			head := []string{"NAME", "IMAGE", "STATE", "STARTED", "RESTARTS", "PORTS", "ID"}
-			return listed(cmd.Context(), a, args[0], head, catalog.DockerGetContainers, catalog.DockerGetContainer, func(c catalog.DockerContainer) []string {
+			return onHost(cmd.Context(), a, catalog.DockerGetContainers, []any{args[0], all}, catalog.DockerGetContainer, head, func(c catalog.DockerContainer) []string {
 				return []string{cell(c.Name), cell(c.Image), cell(stateOf(c)), optional(c.Started), cell(c.Restarts), cell(portsOf(c)), short(c.ID)}
-			}, all)
+			})
 		},
 	}
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "those that do not run as well")
@@ -37,37 +37,19 @@ func (a *app) imagesCommand() *cobra.Command {
 		Args: words("NODE"), ValidArgsFunction: first(a.nodeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			head := []string{"IMAGE", "CREATED", "SIZE", "ID"}
-			return listed(cmd.Context(), a, args[0], head, catalog.DockerGetImages, catalog.DockerGetImage, func(i catalog.DockerImage) []string {
+			return onHost(cmd.Context(), a, catalog.DockerGetImages, []any{args[0]}, catalog.DockerGetImage, head, func(i catalog.DockerImage) []string {
 				return []string{cell(strings.Join(i.Tags, " ")), optional(i.Created), size(i.Size), short(i.ID)}
 			})
 		},
 	}
 }
 
-// listed shows what a row lists by ids: each as another row has it.
-func listed[LsIn, In, Out any](ctx context.Context, a *app, node string, head []string, ls catalog.Spec[LsIn, []string], get catalog.Spec[In, Out], line func(Out) []string, args ...any) error {
-	args = append([]any{node}, args...)
+// onHost is listed for rows of a node, which args begin with.
+func onHost[LsIn, In, Out any](ctx context.Context, a *app, ls catalog.Spec[LsIn, []string], args []any, get catalog.Spec[In, Out], head []string, line func(Out) []string) error {
 	if err := check(ls.Op, args, nil); err != nil {
 		return err
 	}
-	return a.with(ctx, "", func(_ place, s Session) error {
-		ids, _, err := ask(ctx, a, s, ls, args...)
-		if err != nil {
-			return err
-		}
-		found, raw, err := each(ids, func(id string) (Out, any, error) { return ask(ctx, a, s, get, node, id) })
-		if err != nil {
-			return err
-		}
-		if a.flags.json {
-			return writeJSON(a.Stdout, raw)
-		}
-		tab := table{head: head}
-		for _, x := range found {
-			tab.add(line(x)...)
-		}
-		return tab.write(a.Stdout)
-	})
+	return a.with(ctx, "", func(_ place, s Session) error { return listed(ctx, a, s, ls, args, get, args[:1], head, line) })
 }
 
 // stateOf is what a container does, and how it is or how it ended.

@@ -61,23 +61,11 @@ func (a *app) listNodes(ctx context.Context, status string) error {
 		return err
 	}
 	return a.with(ctx, "", func(_ place, s Session) error {
-		ids, _, err := ask(ctx, a, s, catalog.RealmGetNodes, filter...)
-		if err != nil {
-			return err
-		}
-		nodes, raw, err := each(ids, func(id string) (catalog.NodeInfo, any, error) { return ask(ctx, a, s, catalog.RealmGetNode, id) })
-		if err != nil {
-			return err
-		}
-		if a.flags.json {
-			return writeJSON(a.Stdout, raw)
-		}
-		tab := table{head: []string{"NODE", "STATUS", "SINCE", "REASON", "KIND", "VERSION", "AGENT", "HOST"}}
-		for _, n := range nodes {
+		head := []string{"NODE", "STATUS", "SINCE", "REASON", "KIND", "VERSION", "AGENT", "HOST"}
+		return listed(ctx, a, s, catalog.RealmGetNodes, filter, catalog.RealmGetNode, nil, head, func(n catalog.NodeInfo) []string {
 			st, since, reason := presence(n)
-			tab.add(cell(n.ID), st, cell(since), cell(reason), optional(n.Node.Kind), cell(n.Node.Version), cell(n.Agent.Version), cell(n.Agent.Hostname))
-		}
-		return tab.write(a.Stdout)
+			return []string{cell(n.ID), st, cell(since), cell(reason), optional(n.Node.Kind), cell(n.Node.Version), cell(n.Agent.Version), cell(n.Agent.Hostname)}
+		})
 	})
 }
 

@@ -60,24 +60,10 @@ func (a *app) placeNamed(args []string) (place, error) {
 
 func (a *app) listRealms(ctx context.Context) error {
 	return a.with(ctx, realmOf(catalog.GetManagementRealms.Op), func(p place, s Session) error {
-		names, _, err := ask(ctx, a, s, catalog.GetManagementRealms)
-		if err != nil {
-			return err
-		}
-		realms, raw, err := each(names, func(name string) (catalog.RealmInfo, any, error) {
-			return ask(ctx, a, s, catalog.GetManagementRealm, name)
+		head := []string{"CURRENT", "REALM", "OWNER", "MEMBERS", "NODES", "ONLINE"}
+		return listed(ctx, a, s, catalog.GetManagementRealms, nil, catalog.GetManagementRealm, nil, head, func(r catalog.RealmInfo) []string {
+			return []string{mark(r.Name == p.Realm), cell(r.Name), cell(r.Owner), fmt.Sprint(len(r.Members)), fmt.Sprint(r.Nodes.Total), fmt.Sprint(r.Nodes.Online)}
 		})
-		if err != nil {
-			return err
-		}
-		if a.flags.json {
-			return writeJSON(a.Stdout, raw)
-		}
-		tab := table{head: []string{"CURRENT", "REALM", "OWNER", "MEMBERS", "NODES", "ONLINE"}}
-		for _, r := range realms {
-			tab.add(mark(r.Name == p.Realm), cell(r.Name), cell(r.Owner), fmt.Sprint(len(r.Members)), fmt.Sprint(r.Nodes.Total), fmt.Sprint(r.Nodes.Online))
-		}
-		return tab.write(a.Stdout)
 	})
 }
 

@@ -67,7 +67,7 @@ func (c *Conn) offer(m wamp.Message, bound int) error {
 		return err
 	}
 	buf := buffers.get(0)
-	defer func() { buffers.put(buf) }()
+	defer buffers.put(buf)
 	head, rest, err := c.encode((*buf)[:0], m)
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func (c *Conn) queue(m wamp.Message, upTo, then state) error {
 		c.Welcomed()
 	}
 	buf := buffers.get(0)
-	defer func() { buffers.put(buf) }()
+	defer buffers.put(buf)
 	head, rest, err := c.encode((*buf)[:0], m)
 	if err != nil {
 		return err
