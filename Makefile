@@ -91,11 +91,12 @@ docs: go-version
 	$(GO) generate ./...
 
 # The relay's path against a bare router, then the whole way against
-# Crossbar.io's own master, then a command's output against `docker exec`.
+# Crossbar.io's own master, a command's output against `docker exec`, and what a
+# client that does not read costs the others.
 bench: go-version venv docker build
 	$(GO) run ./relay/bench
 	CFC_BIN=$(CURDIR)/bin $(GO) run ./shared/e2e/bench
-	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -run '^$$' -bench . -benchtime 1x ./shared/e2e/docker
+	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -run '^$$' -bench . -benchtime 1x ./shared/e2e/docker ./shared/e2e/rights
 
 # Built, not `go run`, which would not pass SIGTERM on.
 run: go-version venv build

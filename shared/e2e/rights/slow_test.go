@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,25 +22,29 @@ import (
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/e2e/fleet"
 	"fabric.center/cfc/shared/identity"
+	"fabric.center/cfc/shared/measure"
 	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 )
 
 const (
 	flood      = 3000     // calls whose answers nobody reads
 	answerSize = 64 << 10 // of each of them
-	// noise is a p99 that a machine of two cores has when other tests run beside;
-	// alone it is about twice that of before.
+	// pace is how many of them a host with a gigabit a second can send.
+	pace = rate.Limit(1e9 / 8 / answerSize)
+	// noise is a p99 that a machine of two cores has when other tests run beside.
+	// What it is alone, BenchmarkWhoDoesNotRead says.
 	noise = 25 * time.Millisecond
 )
 
 // byHand is a session whose reading is left to the test.
 type byHand struct {
 	*websocket.Conn
-	t *testing.T
+	t testing.TB
 }
 
 func (c byHand) say(m ...any) {
@@ -60,7 +65,7 @@ func (c byHand) hear(kind int) []any {
 }
 
 // byHand logs in, with more in HELLO.
-func (w *world) byHand(t *testing.T, path string, key identity.Key, details map[string]any) byHand {
+func (w *world) byHand(t testing.TB, path string, key identity.Key, details map[string]any) byHand {
 	t.Helper()
 	d := websocket.Dialer{Subprotocols: []string{"wamp.2.json"}, HandshakeTimeout: 10 * time.Second}
 	conn, resp, err := d.DialContext(within(t, 20*time.Second), w.relay.URL()+path, nil)
@@ -85,7 +90,7 @@ func (w *world) byHand(t *testing.T, path string, key identity.Key, details map[
 }
 
 // p99 of calls to n1, one after another, at least so many and until stop ends.
-func p99(t *testing.T, s *session.Session, least int, stop <-chan struct{}) (time.Duration, int) {
+func p99(t testing.TB, s *session.Session, least int, stop <-chan struct{}) time.Duration {
 	t.Helper()
 	var took []time.Duration
 	for {
@@ -93,7 +98,7 @@ func p99(t *testing.T, s *session.Session, least int, stop <-chan struct{}) (tim
 		case <-stop:
 			if len(took) >= least {
 				slices.Sort(took)
-				return took[len(took)*99/100], len(took)
+				return took[len(took)*99/100]
 			}
 		default:
 		}
@@ -106,7 +111,7 @@ func p99(t *testing.T, s *session.Session, least int, stop <-chan struct{}) (tim
 }
 
 // number is a line of the relay's metrics.
-func number(t *testing.T, w *world, name string) float64 {
+func number(t testing.TB, w *world, name string) float64 {
 	t.Helper()
 	req, err := http.NewRequestWithContext(within(t, 10*time.Second), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/metrics", w.relay.Monitor), nil)
 	if err != nil {
@@ -138,8 +143,9 @@ func number(t *testing.T, w *world, name string) float64 {
 // floodEnv has this program be floods, the agent at that place.
 const floodEnv = "CFC_TEST_FLOOD"
 
-// floods is an agent whose answers are large: it gives them all at once, when it
-// has so many calls and a line on standard input, and then small ones.
+// floods is an agent whose answers are large: when it has so many calls, and a
+// line on standard input, it gives them as fast as its network would take them.
+// What it is asked then gets a small one.
 func floods() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -155,7 +161,7 @@ func floods() error {
 	}
 	defer s.Close()
 	var calls atomic.Int64
-	open, answer := make(chan struct{}), strings.Repeat("x", answerSize)
+	open, answer, network := make(chan struct{}), strings.Repeat("x", answerSize), rate.NewLimiter(pace, 1)
 	if err := s.Register(ctx, wire.NodeProcedure(os.Args[1]), nil, func(ctx context.Context, _ *session.Invocation) (any, error) {
 		n := calls.Add(1)
 		if n > flood {
@@ -166,7 +172,7 @@ func floods() error {
 		}
 		select {
 		case <-open:
-			return answer, nil
+			return answer, network.Wait(ctx)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -183,11 +189,11 @@ func floods() error {
 	return s.Err()
 }
 
-// flooding starts floods as the node, on a machine of its own as far as one
-// machine has two: it gets what time all others leave. (Started as any other
-// process it takes turns with the relay and the other clients, and their p99 is
-// the kernel's time slice.)
-func (w *world) flooding(t *testing.T, node string) (begin func()) {
+// flooding starts floods as the node, until the context ends, on a machine of its
+// own as far as one machine has two: it gets what time all others leave. (Started
+// as any other process it takes turns with the relay and the other clients, and
+// their p99 is the kernel's time slice.)
+func (w *world) flooding(ctx context.Context, t testing.TB, node string) (begin, end func()) {
 	t.Helper()
 	me, err := os.Executable()
 	if err != nil {
@@ -197,7 +203,7 @@ func (w *world) flooding(t *testing.T, node string) (begin func()) {
 	if err := w.keys[realm+"/"+node].Save(key); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("chrt", "-i", "0", me, node, key)
+	cmd := exec.CommandContext(ctx, "chrt", "-i", "0", me, node, key)
 	cmd.Env, cmd.Stderr = append(os.Environ(), floodEnv+"="+w.relay.URL()), os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -210,12 +216,13 @@ func (w *world) flooding(t *testing.T, node string) (begin func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the flooding agent: %v", err)
 		}
 	})
+	t.Cleanup(end)
 	lines := bufio.NewScanner(out)
 	until := func(word string) {
 		t.Helper()
@@ -230,7 +237,7 @@ func (w *world) flooding(t *testing.T, node string) (begin func()) {
 		if _, err := fmt.Fprintln(in, "go on"); err != nil {
 			t.Fatal(err)
 		}
-	}
+	}, end
 }
 
 // ask makes the calls that floods answers.
@@ -244,7 +251,7 @@ func (c byHand) ask() {
 // flowing is closed when the relay has all answers, and has no calls but for one
 // at a time of somebody else's; and before the relay drops a client that has read
 // nothing for too long, which a slow machine's flood may take.
-func (w *world) flowing(t *testing.T) <-chan struct{} {
+func (w *world) flowing(t testing.TB) <-chan struct{} {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -255,12 +262,17 @@ func (w *world) flowing(t *testing.T) <-chan struct{} {
 	return over
 }
 
-// TestWhoDoesNotReadDisturbsNobody has one client make 3,000 calls and read
-// none of the answers, of 64 KB each, while others work. The relay lets one
-// session have so many calls, which it does not by default.
-func TestWhoDoesNotReadDisturbsNobody(t *testing.T) {
-	var own world
-	ctx := within(t, 2*time.Minute)
+// slowStage is a relay with a node and a client that works with it. The relay
+// lets one session have as many calls as the flood is, which it does not by
+// default.
+type slowStage struct {
+	world
+	good *session.Session
+}
+
+func newSlowStage(ctx context.Context, t testing.TB) *slowStage {
+	t.Helper()
+	own := new(slowStage)
 	home := t.TempDir()
 	if err := own.build(ctx, home, fleet.RelayOptions{Config: map[string]string{"limits": fmt.Sprintf("{calls_per_session: %d}", flood)}}); err != nil {
 		t.Fatal(err)
@@ -284,27 +296,27 @@ func TestWhoDoesNotReadDisturbsNobody(t *testing.T) {
 	if err := enter(own.agent(own.keys[realm+"/n1"], "")).Register(ctx, wire.NodeProcedure("n1"), nil, echo("n1")); err != nil {
 		t.Fatal(err)
 	}
-	good := enter(session.Config{URL: own.relay.URL(), Realm: realm, Key: own.keys["oscar"]})
+	own.good = enter(session.Config{URL: own.relay.URL(), Realm: realm, Key: own.keys["oscar"]})
+	return own
+}
 
+// round is the p99 of a client's calls alone, and beside one that has made 3,000
+// calls and reads none of the answers, of 64 KB each; and the answers, when it
+// reads in the end, of which so many are results.
+func (own *slowStage) round(ctx context.Context, t testing.TB) (before, during time.Duration, results int) {
+	t.Helper()
 	always := make(chan struct{})
 	close(always)
-	before, n := p99(t, good, 1000, always)
-	t.Logf("p99 of %d calls %s before", n, before)
+	before = p99(t, own.good, 1000, always)
 
-	begin := own.flooding(t, "n10")
+	begin, end := own.flooding(ctx, t, "n10")
 	bad := own.byHand(t, wire.UserPath, own.keys["vera"], nil)
 	bad.ask()
 	begin()
-	during, n := p99(t, good, 1000, own.flowing(t))
-	t.Logf("p99 of %d calls %s while %d answers flow to who does not read", n, during, flood)
-	if during > max(2*before, noise) {
-		t.Errorf("p99 is %s alone and %s beside who does not read", before, during)
-	}
+	during = p99(t, own.good, 1000, own.flowing(t))
 
-	// When it reads again, each call has its answer: a result, or that there
-	// was no room for one. Nothing is left at the relay, and the node works on
-	// for others.
-	results := 0
+	// Each call has its answer: a result, or that there was no room for one.
+	// Nothing is left at the relay, and the node works on for others.
 	for i := range flood {
 		m, err := read(bad.Conn, 20*time.Second)
 		switch {
@@ -316,11 +328,43 @@ func TestWhoDoesNotReadDisturbsNobody(t *testing.T) {
 			t.Fatalf("%.300v is no answer", m)
 		}
 	}
-	t.Logf("%d results had room, %d calls were answered by an error", results, flood-results)
-	if n := number(t, &own, "cfc_relay_calls_in_flight"); n != 0 {
+	if n := number(t, &own.world, "cfc_relay_calls_in_flight"); n != 0 {
 		t.Errorf("%v calls are in flight still", n)
 	}
-	if r, err := good.Call(ctx, catalog.NodeGetStatus.URI(), wamp.List{"n10"}, nil, session.CallOptions{}); err != nil || r.Arguments[0] != "well" {
+	if r, err := own.good.Call(ctx, catalog.NodeGetStatus.URI(), wamp.List{"n10"}, nil, session.CallOptions{}); err != nil || r.Arguments[0] != "well" {
 		t.Errorf("the same node for another client: %v, %v", r, err)
 	}
+	bad.Close()
+	end()
+	return before, during, results
+}
+
+func TestWhoDoesNotReadDisturbsNobody(t *testing.T) {
+	ctx := within(t, 2*time.Minute)
+	before, during, results := newSlowStage(ctx, t).round(ctx, t)
+	t.Logf("p99 is %s alone and %s beside who does not read; %d of %d answers had room", before, during, results, flood)
+	if during > max(2*before, noise) {
+		t.Errorf("p99 is %s alone and %s beside who does not read", before, during)
+	}
+}
+
+// BenchmarkWhoDoesNotRead is what a client that does not read costs the others:
+// the p99 of their calls before and meanwhile, in turn, and the ratio within each
+// round.
+func BenchmarkWhoDoesNotRead(b *testing.B) {
+	const rounds = 15
+	ctx := within(b, 5*time.Minute)
+	own := newSlowStage(ctx, b)
+	var alone, beside []float64
+	for range rounds {
+		before, during, _ := own.round(ctx, b)
+		alone, beside = append(alone, before.Seconds()*1000), append(beside, during.Seconds()*1000)
+	}
+	ratios := measure.Ratios(beside, alone)
+	for unit, values := range map[string][]float64{"p99-ms-alone": alone, "p99-ms-beside": beside, "beside/alone": ratios} {
+		median, _, _ := measure.Spread(values)
+		b.ReportMetric(median, unit)
+	}
+	b.ReportMetric(0, "ns/op")
+	b.Logf("p99 ms alone %s, beside %s, ratio %s; %s", measure.Cell(alone, 2), measure.Cell(beside, 2), measure.Cell(ratios, 2), measure.Machine())
 }

@@ -203,7 +203,7 @@ func do(ctx context.Context, s *session.Session, o *catalog.Op, args ...any) err
 }
 
 // within bounds what a test may take.
-func within(t *testing.T, d time.Duration) context.Context {
+func within(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
