@@ -19,6 +19,7 @@ import (
 	"fabric.center/cfc/agent/crossbar/adopt"
 	"fabric.center/cfc/agent/uplink/relaytest"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/console/consoletest"
 	"fabric.center/cfc/shared/wire"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -197,32 +198,9 @@ func TestWhereTheTokenComesFrom(t *testing.T) {
 	}
 }
 
-// terminal is a pair of pseudo terminal ends.
-func terminal(t *testing.T) (person, program *os.File) {
-	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { person.Close() })
-	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { program.Close() })
-	return person, program
-}
-
 func TestTheTokenIsTypedWithoutEcho(t *testing.T) {
 	h, relay := newHost(t), relaytest.New(t, false)
-	person, program := terminal(t)
+	person, program := consoletest.Terminal(t)
 	h.tty = program
 	token := relay.Invite("n1")
 	go func() {
@@ -256,14 +234,10 @@ func TestTheTokenIsTypedWithoutEcho(t *testing.T) {
 
 func TestCtrlCAtThePrompt(t *testing.T) {
 	h, relay := newHost(t), relaytest.New(t, false)
-	person, program := terminal(t)
+	person, program := consoletest.Terminal(t)
 	h.tty = program
-	before, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
-	if err != nil {
-		t.Fatal(err)
-	}
 	// In a raw terminal it is a key like others, which may be typed ahead.
-	raw := *before
+	raw := consoletest.Settings(t, program)
 	raw.Lflag &^= unix.ISIG | unix.ICANON | unix.ECHO
 	if err := unix.IoctlSetTermios(int(program.Fd()), unix.TCSETS, &raw); err != nil {
 		t.Fatal(err)
@@ -275,9 +249,8 @@ func TestCtrlCAtThePrompt(t *testing.T) {
 	if code != cfcerr.Canceled.Exit() || out != "" || !strings.Contains(errs, "not paired") {
 		t.Errorf("exit %d, %q, %q", code, out, errs)
 	}
-	after, err := unix.IoctlGetTermios(int(program.Fd()), unix.TCGETS)
-	if err != nil || *after != raw {
-		t.Errorf("the terminal is left in another mode, %v", err)
+	if consoletest.Settings(t, program) != raw {
+		t.Error("the terminal is left in another mode")
 	}
 }
 

@@ -10,20 +10,22 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"fabric.center/cfc/shared/console/consoletest"
 )
 
 // A panic is shown at a terminal that is as it was.
 func TestPanicRestoresTheTerminal(t *testing.T) {
-	_, tty := terminal(t)
-	before := settings(t, tty)
+	_, tty := consoletest.Terminal(t)
+	before := consoletest.Settings(t, tty)
 	raw, err := makeRaw(tty)
-	if err != nil || settings(t, tty) == before {
+	if err != nil || consoletest.Settings(t, tty) == before {
 		t.Fatalf("the terminal is not raw: %v", err)
 	}
 	x := &remoteExec{raw: raw}
 	defer func() {
-		if p := recover(); p != "broken" || settings(t, tty) != before {
-			t.Errorf("panic %v, the terminal is restored: %v", p, settings(t, tty) == before)
+		if p := recover(); p != "broken" || consoletest.Settings(t, tty) != before {
+			t.Errorf("panic %v, the terminal is restored: %v", p, consoletest.Settings(t, tty) == before)
 		}
 	}()
 	_ = x.guard(func() error { panic("broken") })
@@ -32,8 +34,8 @@ func TestPanicRestoresTheTerminal(t *testing.T) {
 // Keys go there, output comes here, and a change of the window's size is told.
 func TestExecAtATerminal(t *testing.T) {
 	r := newRig(t)
-	keyboard, tty := terminal(t)
-	before := settings(t, tty)
+	keyboard, tty := consoletest.Terminal(t)
+	before := consoletest.Settings(t, tty)
 	s := &source{records: []any{record("stdout", "ready\r\n")}, end: done, got: make(chan struct{})}
 	s.end = map[string]any{"reason": "exited", "exit_code": 3}
 	s.serve(r, uriExec, "exec")
@@ -58,14 +60,14 @@ func TestExecAtATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	took(func() bool { return written() == "a\x03\x1a" })
-	setSize(t, tty, 33, 44)
+	consoletest.Resize(t, tty, 33, 44)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil {
 		t.Fatal(err)
 	}
 	took(func() bool { return sizes() > 0 })
 	close(s.got)
-	if code := <-exit; code != 3 || settings(t, tty) != before || s.sizes[0] != "[33 44]" || s.closed != 1 {
-		t.Errorf("exit %d, sizes %v, closed %d times, restored: %v", code, s.sizes, s.closed, settings(t, tty) == before)
+	if code := <-exit; code != 3 || consoletest.Settings(t, tty) != before || s.sizes[0] != "[33 44]" || s.closed != 1 {
+		t.Errorf("exit %d, sizes %v, closed %d times, restored: %v", code, s.sizes, s.closed, consoletest.Settings(t, tty) == before)
 	}
 }
 

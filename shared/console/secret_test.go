@@ -4,45 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"fabric.center/cfc/shared/console/consoletest"
 )
-
-// terminal is a pseudo terminal: what is typed on keyboard comes out of tty,
-// and what a terminal would echo can be read from keyboard.
-func terminal(t *testing.T) (keyboard, tty *os.File) {
-	t.Helper()
-	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { keyboard.Close() })
-	if err := unix.IoctlSetPointerInt(int(keyboard.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(keyboard.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tty, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tty.Close() })
-	return keyboard, tty
-}
-
-func settings(t *testing.T, tty *os.File) unix.Termios {
-	t.Helper()
-	s, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return *s
-}
 
 // typist types once the prompt is shown, which is when the terminal is ready.
 type typist struct {
@@ -83,8 +49,8 @@ func TestSecretIsNotEchoed(t *testing.T) {
 		typed, want string
 		err         error
 	}{{"hunter2\r", "hunter2", nil}, {"hunt\x7f\x7f\r", "hu", nil}, {"hunter2\x03", "", context.Canceled}, {"\x04", "", context.Canceled}} {
-		keyboard, tty := terminal(t)
-		before := settings(t, tty)
+		keyboard, tty := consoletest.Terminal(t)
+		before := consoletest.Settings(t, tty)
 		shown := &typist{keyboard: keyboard, text: tt.typed}
 		got, err := Secret(tty, shown, "Token: ")
 		if got != tt.want || !errors.Is(err, tt.err) {
@@ -93,7 +59,7 @@ func TestSecretIsNotEchoed(t *testing.T) {
 		if all := shown.String() + echoed(t, keyboard, tty); !strings.Contains(all, "Token: ") || strings.Contains(all, "hu") {
 			t.Errorf("%q: shown %q", tt.typed, all)
 		}
-		if settings(t, tty) != before {
+		if consoletest.Settings(t, tty) != before {
 			t.Errorf("%q: the terminal is left in another mode", tt.typed)
 		}
 	}

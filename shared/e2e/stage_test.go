@@ -8,7 +8,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -17,7 +16,6 @@ import (
 	"fabric.center/cfc/shared/e2e/fleet"
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
-	"go.uber.org/goleak"
 )
 
 const realm = fleet.Realm
@@ -29,47 +27,13 @@ var stage struct {
 	argv    *argvWatch
 }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	home, err := os.MkdirTemp("", "cfc-e2e-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(home)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
-	defer cancel()
-	defer func() {
-		if n, err := fleet.Reap(ctx, home, 0); n > 0 || err != nil {
-			fmt.Fprintf(os.Stderr, "%d processes were left behind, %v\n", n, err)
-			code = 1
+func TestMain(m *testing.M) {
+	os.Exit(fleet.Main(context.Background(), m, 20*time.Minute, build, func(bool) (err error) {
+		if stage.argv != nil {
+			err = stage.argv.end()
 		}
-	}()
-	code = 1
-	if err := build(ctx, home); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		code = m.Run()
-	}
-	if stage.argv != nil {
-		err = stage.argv.end()
-	}
-	if err = errors.Join(err, stage.Stop()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	for _, a := range fleet.Alarms(home) {
-		fmt.Fprintln(os.Stderr, a)
-		code = 1
-	}
-	if code != 0 {
-		fmt.Fprintln(os.Stderr, stage.LastWords())
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	return code
+		return errors.Join(err, stage.Stop())
+	}, func() string { return stage.LastWords() }))
 }
 
 // build starts the fleet the way a new user does: token, pair, run.

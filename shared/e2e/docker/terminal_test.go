@@ -1,17 +1,16 @@
 package docker
 
 import (
-	"errors"
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"fabric.center/cfc/shared/console/consoletest"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,19 +30,10 @@ type terminal struct {
 // at starts a command as the leader of a session at a terminal of its own.
 func at(t *testing.T, cmd *exec.Cmd, rows, cols uint16) *terminal {
 	t.Helper()
-	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &terminal{t: t, keyboard: keyboard, cmd: cmd, done: make(chan error, 1)}
-	p.control(func(fd int) error { return unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0) })
-	var n int
-	p.control(func(fd int) (err error) { n, err = unix.IoctlGetInt(fd, unix.TIOCGPTN); return err })
-	if p.tty, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-		t.Fatal(err)
-	}
-	p.resize(rows, cols)
-	p.before = p.settings()
+	p := &terminal{t: t, cmd: cmd, done: make(chan error, 1)}
+	p.keyboard, p.tty = consoletest.Terminal(t)
+	consoletest.Resize(t, p.keyboard, rows, cols)
+	p.before = consoletest.Settings(t, p.tty)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = p.tty, p.tty, p.tty
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
@@ -58,20 +48,9 @@ func at(t *testing.T, cmd *exec.Cmd, rows, cols uint16) *terminal {
 		<-ended
 		p.tty.Close()
 		screen.Wait()
-		keyboard.Close()
+		p.keyboard.Close()
 	})
 	return p
-}
-
-func (p *terminal) control(do func(fd int) error) {
-	p.t.Helper()
-	raw, err := p.keyboard.SyscallConn()
-	if err == nil {
-		err = errors.Join(raw.Control(func(fd uintptr) { err = do(int(fd)) }), err)
-	}
-	if err != nil {
-		p.t.Fatal(err)
-	}
 }
 
 // watch keeps what is shown, until nobody has the terminal open any more.
@@ -86,22 +65,6 @@ func (p *terminal) watch() {
 			return
 		}
 	}
-}
-
-func (p *terminal) resize(rows, cols uint16) {
-	p.t.Helper()
-	p.control(func(fd int) error {
-		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
-	})
-}
-
-func (p *terminal) settings() unix.Termios {
-	p.t.Helper()
-	s, err := unix.IoctlGetTermios(int(p.tty.Fd()), unix.TCGETS)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return *s
 }
 
 func (p *terminal) text() string {
@@ -138,7 +101,7 @@ func (p *terminal) ends(exit int) {
 	if got := p.cmd.ProcessState.ExitCode(); got != exit {
 		p.t.Errorf("exit code %d, want %d; shown is %q", got, exit, p.text())
 	}
-	if p.settings() != p.before {
+	if consoletest.Settings(p.t, p.tty) != p.before {
 		p.t.Errorf("the terminal is left in another mode; shown is %q", p.text())
 	}
 }
@@ -150,7 +113,7 @@ func TestExecAtTheTerminal(t *testing.T) {
 	t.Run("size, keys and exit status", func(t *testing.T) {
 		p := at(t, s.cfc("docker", "exec", "-it", "n1", "web", "--", "/box", "size"), 30, 100)
 		p.sees("100 30\r\n")
-		p.resize(50, 132)
+		consoletest.Resize(t, p.keyboard, 50, 132)
 		p.sees("132 50\r\n")
 		p.types("\x03") // the command's, not cfc's
 		p.ends(0)

@@ -22,7 +22,6 @@ import (
 	"fabric.center/cfc/shared/e2e/driver"
 	"fabric.center/cfc/shared/e2e/fleet"
 	"fabric.center/cfc/shared/e2e/proof"
-	"go.uber.org/goleak"
 )
 
 const (
@@ -43,46 +42,12 @@ var stage struct {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) (code int) {
-	home, err := os.MkdirTemp("", "cfc-nodeapi-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(home)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
-	defer cancel()
-	defer func() {
-		if n, err := fleet.Reap(ctx, home, 0); n > 0 || err != nil {
-			fmt.Fprintf(os.Stderr, "%d processes were left behind, %v\n", n, err)
-			code = 1
+	os.Exit(fleet.Main(context.Background(), m, 20*time.Minute, build, func(passed bool) (err error) {
+		if passed {
+			err = record()
 		}
-	}()
-	code = 1
-	if err = build(ctx, home); err == nil {
-		code = m.Run()
-	}
-	if code == 0 {
-		err = record()
-	}
-	if err = errors.Join(err, stage.Stop()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	for _, a := range fleet.Alarms(home) {
-		fmt.Fprintln(os.Stderr, a)
-		code = 1
-	}
-	if code != 0 {
-		fmt.Fprintln(os.Stderr, stage.LastWords())
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	return code
+		return errors.Join(err, stage.Stop())
+	}, func() string { return stage.LastWords() }))
 }
 
 func build(ctx context.Context, home string) (err error) {

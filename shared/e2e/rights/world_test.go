@@ -18,7 +18,6 @@ import (
 	"fabric.center/cfc/shared/session"
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
-	"go.uber.org/goleak"
 )
 
 const (
@@ -46,47 +45,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) (code int) {
-	home, err := os.MkdirTemp("", "cfc-rights-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(home)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	defer func() {
-		if n, err := fleet.Reap(ctx, home, 0); n > 0 || err != nil {
-			fmt.Fprintf(os.Stderr, "%d processes were left, %v\n", n, err)
-			code = 1
-		}
-	}()
-	if err := w.build(ctx, home, fleet.RelayOptions{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		if w.relay != nil {
-			fmt.Fprintln(os.Stderr, w.relay.Tail(40))
-		}
-		return 1
-	}
-	code = m.Run()
-	if err := w.relay.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	for _, a := range fleet.Alarms(home) {
-		fmt.Fprintln(os.Stderr, a)
-		code = 1
-	}
-	if code != 0 {
-		fmt.Fprintln(os.Stderr, "the relay's last words:\n"+w.relay.Tail(60))
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	return code
+	os.Exit(fleet.Main(context.Background(), m, 5*time.Minute,
+		func(ctx context.Context, home string) error { return w.build(ctx, home, fleet.RelayOptions{}) },
+		func(bool) error { return (&fleet.Stage{Relay: w.relay}).Stop() },
+		func() string { return (&fleet.Stage{Relay: w.relay}).LastWords() }))
 }
 
 // build starts the relay with its users, realms and pairings.
