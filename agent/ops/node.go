@@ -114,8 +114,8 @@ func (o *Ops) startWorker(ctx context.Context, caller catalog.Caller, in catalog
 	if err != nil {
 		return nil, err
 	}
-	if spec.Type == "guest" && caller.Role != wire.Owner {
-		return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot start a guest worker: it may be any program, so it takes the role owner; the caller's is %q", caller.Role)
+	if what := spec.program(); what != "" && caller.Role != wire.Owner {
+		return nil, cfcerr.New(cfcerr.NotAuthorized, "cannot start worker %s: %s, so it takes the role owner; the caller's is %q", spec.ID, what, caller.Role)
 	}
 	// The node would refuse a second one, but only after its start had been
 	// told to everybody.
@@ -123,6 +123,20 @@ func (o *Ops) startWorker(ctx context.Context, caller catalog.Caller, in catalog
 		return nil, err
 	}
 	return o.beginWorker(ctx, caller.AuthID, spec)
+}
+
+// program says what makes the worker another program than the node's own; empty
+// where nothing does.
+func (s WorkerSpec) program() string {
+	if s.Type == "guest" {
+		return "a guest may be any program"
+	}
+	for _, key := range []string{"python", "pythonpath", "env"} {
+		if _, given := s.Options[key]; given {
+			return "its option " + key + " may make it any program"
+		}
+	}
+	return ""
 }
 
 func (o *Ops) beginWorker(ctx context.Context, by string, spec WorkerSpec) (catalog.Dict, error) {

@@ -181,6 +181,9 @@ func TestRolesDecide(t *testing.T) {
 		{"node.stop_worker", []any{"c1"}, wire.Operator},
 		{"node.start_worker", []any{nil, guest}, wire.Owner},
 		{"node.start_worker", []any{nil, "guest", map[string]any{"executable": "x"}}, wire.Owner},
+		{"node.start_worker", []any{nil, map[string]any{"type": "router", "python": "/bin/x"}}, wire.Owner},
+		{"node.start_worker", []any{nil, map[string]any{"type": "router", "options": map[string]any{"pythonpath": []any{"/tmp"}}}}, wire.Owner},
+		{"node.start_worker", []any{nil, "proxy", map[string]any{"env": map[string]any{"vars": map[string]any{"LD_PRELOAD": "/tmp/x.so"}}}}, wire.Owner},
 		{"node.shutdown", []any{true}, wire.Owner}, // not supported, but allowed
 	} {
 		for _, role := range []wire.Role{"", "nonsense", wire.Viewer, wire.Operator, wire.Owner} {

@@ -170,11 +170,16 @@ func checkPath(at string, service map[string]any) error {
 }
 
 // codeOf says what in a transport's or a path's configuration runs code of its
-// author's: Web services that load it, and authenticators that are functions.
+// author's: Web services that load it, authenticators that are functions, and an
+// archive that is fetched, which becomes a file wherever it says.
 func codeOf(config map[string]any) string {
 	switch t, _ := config["type"].(string); t {
 	case "wsgi", "resource", "cgi":
 		return "a path of type " + t + " runs code on the host"
+	case "archive":
+		if config["origin"] != nil {
+			return "a path of type archive with an origin writes a file on the host"
+		}
 	case "function":
 		return "an authenticator of type function runs code on the host"
 	}

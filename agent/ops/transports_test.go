@@ -77,6 +77,8 @@ func TestWhatRunsCode(t *testing.T) {
 		"wsgi on a path":    {d{"type": "web", "paths": d{"a": d{"type": "wsgi"}}}, true},
 		"cgi on a deep one": {d{"type": "web", "paths": d{"a": d{"type": "path", "paths": d{"b": d{"type": "cgi"}}}}}, true},
 		"a resource":        {d{"type": "resource"}, true},
+		"an archive":        {d{"type": "archive", "archive": "a.zip"}, false},
+		"one to be fetched": {d{"type": "web", "paths": d{"a": d{"type": "archive", "archive": "/x/a.pth", "origin": "https://x"}}}, true},
 	} {
 		if got := codeOf(c.config); (got != "") != c.code {
 			t.Errorf("%s: %q", name, got)

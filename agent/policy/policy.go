@@ -70,7 +70,7 @@ type Rules struct {
 	ReadOnly bool            `yaml:"read_only" doc:"nothing may be changed, whoever asks"`
 	Areas    map[string]Mode `yaml:"areas" doc:"what each area of operations may do: on, read-only or off; docker is off if it is not named"`
 	Deny     []string        `yaml:"deny" doc:"operations that are refused, each area.name"`
-	Guests   bool            `yaml:"guest_workers" default:"true" doc:"owners may start guest workers, that is any executable"`
+	Guests   bool            `yaml:"guest_workers" default:"true" doc:"owners may start any executable as a worker: a guest, or another one by the option python"`
 	Docker   Docker          `yaml:"docker"`
 }
 
@@ -286,8 +286,8 @@ func (p *Policy) Allow(op *catalog.Op, _ catalog.Caller, args wamp.List, kwargs 
 		return refusal(op, "areas."+group, "the host's policy allows reading alone in this area")
 	case p.denied[op]:
 		return refusal(op, "deny", "the host's policy forbids this operation")
-	case !p.rules.Guests && op == catalog.NodeStartWorker.Op && startsGuest(args, kwargs):
-		return refusal(op, "guest_workers", "the host's policy forbids guest workers")
+	case !p.rules.Guests && op == catalog.NodeStartWorker.Op && startsProgram(args, kwargs):
+		return refusal(op, "guest_workers", "the host's policy forbids programs that are not the node's own: guest workers, and option python")
 	}
 	return nil
 }
@@ -296,20 +296,22 @@ func refusal(op *catalog.Op, rule, why string) error {
 	return cfcerr.New(cfcerr.DeniedByHost, "cannot call %s: %s", op.Key(), why).With("rule", rule)
 }
 
-// startsGuest looks for the type in any place where start_worker takes it. The
-// arguments are not checked yet; what is no worker at all is refused later.
-func startsGuest(args wamp.List, kwargs wamp.Dict) bool {
-	candidates := []any{kwargs["config"], kwargs["type"]}
+// startsProgram looks for the type guest, or a program in the place of the node's
+// own, in any place where start_worker takes them. The arguments are not checked
+// yet; what is no worker at all is refused later.
+func startsProgram(args wamp.List, kwargs wamp.Dict) bool {
+	candidates := []any{kwargs["config"], kwargs["type"], kwargs["options"]}
 	if len(args) > 1 {
-		candidates = append(candidates, args[1])
+		candidates = append(candidates, args[1:]...)
 	}
 	for _, c := range candidates {
-		if d, ok := wamp.AsDict(c); ok && c != nil {
-			c = d["type"]
-		}
-		if s, ok := wamp.AsString(c); ok && s == "guest" {
+		config, _ := wamp.AsDict(c)
+		options, _ := wamp.AsDict(config["options"])
+		if isGuest(c) || isGuest(config["type"]) || config["python"] != nil || options["python"] != nil {
 			return true
 		}
 	}
 	return false
 }
+
+func isGuest(v any) bool { s, ok := wamp.AsString(v); return ok && s == "guest" }

@@ -79,6 +79,8 @@ func TestRules(t *testing.T) {
 		"another denied":              {"deny: [node.shutdown]", stop, nil, ""},
 		"guest forbidden":             {"guest_workers: false", start, guest, "guest_workers"},
 		"guest by type":               {"guest_workers: false", start, []any{nil, "guest"}, "guest_workers"},
+		"another python":              {"guest_workers: false", start, []any{"w1", "router", wamp.Dict{"python": "/bin/x"}}, "guest_workers"},
+		"another python in config":    {"guest_workers: false", start, []any{"w1", wamp.Dict{"type": "router", "options": wamp.Dict{"python": "/bin/x"}}}, "guest_workers"},
 		"router where guests may not": {"guest_workers: false", start, []any{"w1", "router"}, ""},
 	} {
 		p := Open(write(t, "version: 1\n"+c.file+"\n"), false, zaptest.NewLogger(t))
@@ -90,8 +92,10 @@ func TestRules(t *testing.T) {
 		}
 	}
 	p := Open(write(t, "version: 1\nguest_workers: false\n"), false, zaptest.NewLogger(t))
-	if p.Allow(start, owner, wamp.List{"w1"}, wamp.Dict{"config": wamp.Dict{"type": "guest"}}) == nil {
-		t.Error("a guest by keyword was let through")
+	for _, kwargs := range []wamp.Dict{{"config": wamp.Dict{"type": "guest"}}, {"config": "router", "options": wamp.Dict{"python": "/bin/x"}}} {
+		if p.Allow(start, owner, wamp.List{"w1"}, kwargs) == nil {
+			t.Errorf("%v was let through", kwargs)
+		}
 	}
 }
 

@@ -64,7 +64,7 @@ var (
 	NodeGetWorker = define[GetWorkerIn, Dict](Op{Realm: Remote, Area: "node", Name: "get_worker", Scope: Node, Access: Read, Forward: "get_worker",
 		Doc: "Show a worker of a node.", Returns: "id, pid, type, status, created, started, startup_time, uptime", Errors: []cfcerr.Kind{cfcerr.NoSuchWorker}})
 	NodeStartWorker = define[StartWorkerIn, Dict](Op{Realm: Remote, Area: "node", Name: "start_worker", Scope: Node, Access: Write, Timeout: time.Minute,
-		Doc: "Start a worker process. Returns when it is ready; a guest worker (any executable) is for owners only.", Returns: "id, pid, type, status, started, startup_time, who",
+		Doc: "Start a worker process. Returns when it is ready; a guest worker (any executable) is for owners only, and so are the options python, pythonpath and env.", Returns: "id, pid, type, status, started, startup_time, who",
 		Emits:  []string{"on_worker_starting", "on_worker_started"},
 		Errors: []cfcerr.Kind{cfcerr.AlreadyRunning, cfcerr.InvalidConfiguration, cfcerr.NotSupported, cfcerr.DeniedByHost}})
 	NodeGetCPUCount = define[CPUCountIn, int64](Op{Realm: Remote, Area: "node", Name: "get_cpu_count", Scope: Node, Access: Read, Forward: "get_cpu_count",
