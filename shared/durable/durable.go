@@ -11,22 +11,34 @@ import (
 
 // WriteFile replaces path with data. The mode is exact, whatever the umask.
 func WriteFile(path string, data []byte, mode os.FileMode) error {
-	return replace(path, func(f *os.File) error { return fill(f, data, mode) })
+	return write(path, func(f *os.File) error { return fill(f, data, mode) }, os.Rename)
+}
+
+// CreateFile is WriteFile where there is no file yet. One that somebody else has
+// made meanwhile stays, and the error is fs.ErrExist.
+func CreateFile(path string, data []byte, mode os.FileMode) error {
+	return write(path, func(f *os.File) error { return fill(f, data, mode) }, func(temporary, path string) error {
+		if err := os.Link(temporary, path); err != nil {
+			return err
+		}
+		return os.Remove(temporary)
+	})
 }
 
 // WriteFileAs does it for a file that belongs to somebody else: it is theirs
 // before it has its name.
 func WriteFileAs(path string, data []byte, mode os.FileMode, uid, gid int) error {
-	return replace(path, func(f *os.File) error {
+	return write(path, func(f *os.File) error {
 		if err := f.Chown(uid, gid); err != nil {
 			f.Close()
 			return err
 		}
 		return fill(f, data, mode)
-	})
+	}, os.Rename)
 }
 
-func replace(path string, fill func(*os.File) error) (err error) {
+// write fills a file beside path, which name then gives that name.
+func write(path string, fill func(*os.File) error, name func(temporary, path string) error) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, temporary(path)+"*")
 	if err != nil {
@@ -41,7 +53,7 @@ func replace(path string, fill func(*os.File) error) (err error) {
 	if err = fill(f); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
+	if err = name(f.Name(), path); err != nil {
 		return err
 	}
 	return SyncDir(dir)

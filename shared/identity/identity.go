@@ -71,7 +71,8 @@ func Load(path string) (Key, error) {
 	return k, nil
 }
 
-// LoadOrCreate is Load, and makes the file where there is none.
+// LoadOrCreate is Load, and makes the file where there is none. Of several who
+// make one at once all get the same key: one that a relay knows is never replaced.
 func LoadOrCreate(path string) (Key, error) {
 	k, err := Load(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -80,13 +81,16 @@ func LoadOrCreate(path string) (Key, error) {
 	if k, err = New(); err != nil {
 		return Key{}, err
 	}
-	return k, k.Save(path)
+	if err = durable.CreateFile(path, k.file(), 0o600); errors.Is(err, fs.ErrExist) {
+		return Load(path)
+	}
+	return k, err
 }
 
 // Save writes the key file.
-func (k Key) Save(path string) error {
-	return durable.WriteFile(path, []byte(hex.EncodeToString(k.private.Seed())+"\n"), 0o600)
-}
+func (k Key) Save(path string) error { return durable.WriteFile(path, k.file(), 0o600) }
+
+func (k Key) file() []byte { return []byte(hex.EncodeToString(k.private.Seed()) + "\n") }
 
 // IsZero reports whether there is no key.
 func (k Key) IsZero() bool { return k.private == nil }

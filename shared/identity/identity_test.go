@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -146,6 +147,40 @@ func TestKeyFile(t *testing.T) {
 		check(t, mode.String(), err, path)
 		_, err = LoadOrCreate(path)
 		check(t, mode.String(), err, "expected 0600")
+	}
+}
+
+// Who makes a key has it known by a relay next; nobody may put another in its place.
+func TestKeyFileThatManyMakeAtOnce(t *testing.T) {
+	for range 20 {
+		path := filepath.Join(t.TempDir(), "user.key")
+		var keys [8]Key
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range keys {
+			wg.Go(func() {
+				<-start
+				k, err := LoadOrCreate(path)
+				if err != nil {
+					t.Error(err)
+				}
+				keys[i] = k
+			})
+		}
+		close(start)
+		wg.Wait()
+		kept, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range keys {
+			if k.Public() != kept.Public() {
+				t.Fatalf("one has key %s, the file %s", k.Public(), kept.Public())
+			}
+		}
+		if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+			t.Errorf("left behind: %v", left)
+		}
 	}
 }
 
