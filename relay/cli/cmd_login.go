@@ -79,6 +79,10 @@ func (l *login) run(ctx context.Context, url string) error {
 	if err := l.chooseRealm(ctx, s); err != nil {
 		return err
 	}
+	// It may have waited long for the token: what others have kept meanwhile stays.
+	if l.store, err = l.app.store(); err != nil {
+		return err
+	}
 	l.store.put(l.place)
 	l.store.Current = l.place.Name
 	if err := l.store.save(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -211,6 +212,47 @@ func TestFailedLogin(t *testing.T) {
 		}
 		if after, _ := os.ReadFile(filepath.Join(r.dir, storeFile)); string(after) != string(before) {
 			t.Errorf("%s: the contexts were changed", tt.name)
+		}
+	}
+}
+
+// The token may be typed much later: what others log in to meanwhile is kept.
+func TestLoginBesideAnother(t *testing.T) {
+	token := newToken(t, wire.ForUser)
+	r := newRig(t)
+	r.answers = answersOfAll()
+	r.secret = func(string) (string, error) {
+		s := r.read()
+		s.put(place{Name: "meanwhile", Relay: "wss://another.example.com", Key: "/k"})
+		r.write(s)
+		return token, nil
+	}
+	r.good("login", newRelay)
+	s := r.read()
+	for _, name := range []string{"local", "meanwhile", s.Current} {
+		if _, ok := s.find(name); !ok || len(s.Contexts) != 3 {
+			t.Errorf("no context %q among %v", name, s.Contexts)
+		}
+	}
+}
+
+// A relay may call its users and realms anything: what cannot be kept does not
+// make the contexts of all relays unusable, nor reach the terminal as it is.
+func TestLoginAtARelayThatSaysNonsense(t *testing.T) {
+	for what, lie := range map[string]func(*rig){
+		"user":  func(r *rig) { r.authid = "\x1b[2Janna" },
+		"realm": func(r *rig) { r.answers["cfc.get_management_realms"] = []any{"\x1b[2Jdemo"} },
+	} {
+		r := newRig(t)
+		r.answers = answersOfAll()
+		lie(r)
+		before := r.read()
+		text := r.bad(1, "contexts[1]."+what, "login", newRelay, "--key", filepath.Join(r.dir, "anna.key"))
+		if strings.Contains(text, "\x1b") {
+			t.Errorf("%s: printed %q", what, text)
+		}
+		if after := r.read(); !reflect.DeepEqual(after, before) {
+			t.Errorf("%s: the contexts became %+v", what, after)
 		}
 	}
 }

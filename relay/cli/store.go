@@ -106,7 +106,12 @@ func (s *store) check() error {
 
 func validRelay(url string) bool { _, err := session.Address(url, ""); return err == nil }
 
+// save writes what openStore will take: what a relay says of its realms and users
+// is not written unseen, or no context could be used any more.
 func (s *store) save() error {
+	if err := s.check(); err != nil {
+		return fmt.Errorf("cannot write contexts: %w", err)
+	}
 	if err := durable.PrivateDir(s.dir); err != nil {
 		return err
 	}
