@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -27,7 +28,7 @@ func (b *bar) take(r *wamp.Result) {
 	}
 	d, ok := wamp.AsDict(r.Arguments[0])
 	share, known := wamp.AsFloat64(d["share"])
-	if !ok || !known {
+	if !ok || !known || math.IsNaN(share) {
 		return
 	}
 	share = min(1, max(0, share))

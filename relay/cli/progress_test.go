@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"math"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestTheBar(t *testing.T) {
 			t.Errorf("%v: %q", c.told, out.String())
 		}
 	}
-	for _, odd := range []wamp.List{nil, {nil}, {7}, {"x"}} {
+	for _, odd := range []wamp.List{nil, {nil}, {7}, {"x"}, {wamp.Dict{"share": math.NaN()}}} {
 		out.Reset()
 		b.take(&wamp.Result{Arguments: odd})
 		if out.Len() > 0 {
