@@ -66,8 +66,7 @@ func (a *app) root() *cobra.Command {
 // versionCommand is what relay and agent have too, beside --version.
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Print the version", Args: words(), ValidArgsFunction: nothing, RunE: func(*cobra.Command, []string) error {
-		_, err := fmt.Fprintln(a.Stdout, a.Version)
-		return err
+		return a.print(a.Version, nil)
 	}}
 }
 

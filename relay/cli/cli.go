@@ -81,16 +81,19 @@ func (p Program) Run(ctx context.Context, args []string) int {
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
-	if slices.ContainsFunc(args, holdsToken) {
-		return a.fail(root, errTokenArgument)
+	cmd, err := root, errTokenArgument
+	if !slices.ContainsFunc(args, holdsToken) {
+		cmd, err = root.ExecuteContextC(ctx)
 	}
-	cmd, err := root.ExecuteContextC(ctx)
 	var status exitStatus
+	var usage *usageError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &status):
 		return int(status)
+	case errors.As(err, &usage) && slices.Contains(args, "--json"):
+		a.flags.json = true // it may stand behind what is wrong, and was not read
 	}
 	return a.fail(cmd, err)
 }

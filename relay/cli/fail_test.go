@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
 )
 
@@ -59,10 +60,18 @@ func TestFailuresOfThisSide(t *testing.T) {
 			t.Errorf("%s: exit %d, %s", tt.name, exit, errs)
 		}
 	}
-	r := newRig(t)
-	_, errs, exit := r.run("--json", "node", "get-status")
-	if exit != 2 || !strings.HasPrefix(errs, `{"error":"cfc.cli.wrong_usage","message":"cannot run node get-status: NODE is missing`) {
-		t.Errorf("exit %d, %s", exit, errs)
+	for line, want := range map[string]string{
+		"--json node get-status":                    "cannot run node get-status: NODE is missing",
+		"node ls --nope --json":                     "cannot run node ls: unknown flag: --nope",
+		"nope --json":                               `cannot run cfc: unknown command "nope"`,
+		"login --json " + newToken(t, wire.ForUser): "cannot run cfc: a token is never given",
+	} {
+		r := newRig(t)
+		_, errs, exit := r.run(strings.Split(line, " ")...)
+		var f failure
+		if err := json.Unmarshal([]byte(errs), &f); err != nil || exit != 2 || f.URI != errorUsage || !strings.HasPrefix(f.Message, want) {
+			t.Errorf("%s: exit %d, %s", line, exit, errs)
+		}
 	}
 }
 
