@@ -195,7 +195,7 @@ func connectVia(ctx context.Context, nc net.Conn, proxy *url.URL, address string
 	if err := req.Write(nc); err != nil {
 		return err
 	}
-	br := bufio.NewReader(nc)
+	br := bufio.NewReader(io.LimitReader(nc, maxOpening))
 	resp, err := http.ReadResponse(br, req)
 	if err != nil {
 		return err

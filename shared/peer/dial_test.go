@@ -98,6 +98,44 @@ func TestDialFails(t *testing.T) {
 	}
 }
 
+// A server, or a proxy, whose header has no end is not listened to until the memory is full.
+func TestEndlessAnswer(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	const most = 64 << 20
+	sent := make(chan int)
+	go func() {
+		lines := []byte(strings.Repeat("X-Endless: yes\r\n", 4096))
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, err = fmt.Fprint(nc, "HTTP/1.1 200 OK\r\n")
+			n := 0
+			for err == nil && n < most {
+				var i int
+				i, err = nc.Write(lines)
+				n += i
+			}
+			nc.Close()
+			sent <- n
+		}
+	}()
+	for name, o := range map[string]peer.DialOptions{"server": {}, "proxy": {Dial: peer.ViaProxy("http://"+ln.Addr().String(), t)}} {
+		if c, err := peer.Dial(t.Context(), "ws://"+ln.Addr().String(), o); err == nil {
+			c.Close()
+			t.Errorf("%s: connected", name)
+		}
+		if n := wait(t, sent, "end"); n >= most {
+			t.Errorf("%s: %d bytes were read", name, n)
+		}
+	}
+}
+
 // An HTTP proxy that the environment names is asked to connect.
 func TestProxy(t *testing.T) {
 	conns := make(chan *peer.Conn, 1)

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -17,7 +18,14 @@ type netConn struct {
 	conn   atomic.Pointer[Conn]
 	reads  atomic.Uint64 // grows with everything that comes in
 	direct direct
+	opened int // bytes that came before there was a Conn
 }
+
+// maxOpening bounds what a server may answer to the upgrade: its header is read
+// whole.
+const maxOpening = 64 << 10
+
+var errOpening = errors.New("its answer to the upgrade is endless")
 
 func wrapConn(nc net.Conn) *netConn {
 	n := &netConn{Conn: nc}
@@ -34,10 +42,16 @@ func (n *netConn) attach(c *Conn) { n.conn.Store(c) }
 
 // Read is called by the library when its buffer is empty.
 func (n *netConn) Read(b []byte) (int, error) {
-	if c := n.conn.Load(); c != nil {
+	c := n.conn.Load()
+	if c != nil {
 		c.batch.Flush()
 	}
 	i, err := n.Conn.Read(b)
+	if c == nil {
+		if n.opened += i; n.opened > maxOpening {
+			return 0, errOpening
+		}
+	}
 	if i > 0 {
 		n.reads.Add(1)
 	}
