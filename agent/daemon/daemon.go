@@ -41,6 +41,9 @@ import (
 // socketName is what the socket unit calls the node's listener.
 const socketName = "node"
 
+// lookAgain is how often a pairing that cannot be used is looked at.
+const lookAgain = 5 * time.Second
+
 // Daemon is one agent. It is the control socket's Agent.
 type Daemon struct {
 	cfg     Config
@@ -158,12 +161,16 @@ func listenForNode(ctx context.Context, address string) (net.Listener, error) {
 	return nodelink.Listen(ctx, address)
 }
 
-// signals obeys SIGHUP.
+// signals obeys SIGHUP, and looks again at a pairing that could not be used.
 func (d *Daemon) signals(ctx context.Context, reload <-chan os.Signal) error {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-tick.C:
+			d.lookAgain()
 		case <-reload:
 			if err := d.Reload(ctx); err != nil {
 				d.log.Error("cannot reload", zap.Error(err))
@@ -172,17 +179,34 @@ func (d *Daemon) signals(ctx context.Context, reload <-chan os.Signal) error {
 	}
 }
 
+// lookAgain loads a pairing that could not be used: what was wrong with its files
+// may be right by now, and nobody need say so.
+func (d *Daemon) lookAgain() {
+	if !d.pairing.TryLock() {
+		return // it is being changed
+	}
+	defer d.pairing.Unlock()
+	d.mu.Lock()
+	faulty := d.fault != nil
+	d.mu.Unlock()
+	if faulty {
+		d.load()
+	}
+}
+
 // load gives the uplink the pairing on disk.
 func (d *Daemon) load() {
 	id, err := d.identity()
 	d.mu.Lock()
+	news := err != nil && (d.fault == nil || d.fault.Error() != err.Error())
 	d.fault = err
 	d.mu.Unlock()
-	if err != nil {
+	if news {
 		d.log.Error("pairing cannot be used", zap.Error(err))
-		return // what is in use stays in use
 	}
-	d.uplink.Use(id)
+	if err == nil { // else what is in use stays in use
+		d.uplink.Use(id)
+	}
 }
 
 func (d *Daemon) identity() (*uplink.Identity, error) {
@@ -190,12 +214,9 @@ func (d *Daemon) identity() (*uplink.Identity, error) {
 	if p == nil || err != nil {
 		return nil, err
 	}
-	k, err := d.dir.Key(p.Relay)
+	k, err := d.dir.KeyOf(*p)
 	if err != nil {
 		return nil, err
-	}
-	if k.Public() != p.Pubkey {
-		return nil, fmt.Errorf("cannot use pairing with %s: it was made with key %s, the key now is %s; pair again", p.Relay, p.Pubkey, k.Public())
 	}
 	id := identityOf(*p, k)
 	if d.cfg.Relay != "" {

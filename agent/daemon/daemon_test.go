@@ -327,6 +327,44 @@ func TestDamageIsToldAndNotFatal(t *testing.T) {
 	}
 }
 
+// What is wrong with the pairing's files may be put right by somebody who says
+// nothing to the agent.
+func TestAPairingThatIsMended(t *testing.T) {
+	c, k := settings(t)
+	relay := relaytest.New(t, false)
+	a := start(t, c, k)
+	if _, err := a.client.Pair(t.Context(), state.Request{URL: relay.URL(), Token: relay.Invite("n1")}); err != nil {
+		t.Fatal(err)
+	}
+	relay.WaitOnline("n1")
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := filepath.Glob(filepath.Join(c.Data, "keys", "*.key"))
+	if err != nil || len(keys) != 1 {
+		t.Fatal(keys, err)
+	}
+	aside := filepath.Join(c.Data, "aside")
+	if err := os.Rename(keys[0], aside); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its leaving", func() bool { return !relay.Online("n1") })
+	b := start(t, c, k)
+	if s := b.status(t); len(s.Faults) != 1 || !strings.Contains(s.Faults[0], keys[0]) {
+		t.Errorf("faults %v", s.Faults)
+	}
+	if _, err := os.Stat(keys[0]); err == nil {
+		t.Error("another key was made, which the relay does not know")
+	}
+	if err := os.Rename(aside, keys[0]); err != nil {
+		t.Fatal(err)
+	}
+	relay.WaitOnline("n1")
+	if s := b.status(t); len(s.Faults) != 0 {
+		t.Errorf("faults %v", s.Faults)
+	}
+}
+
 func TestANodeThatCannotBeUsedYet(t *testing.T) {
 	c, k := settings(t)
 	c.Node.Pubkey = ""

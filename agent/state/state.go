@@ -134,13 +134,10 @@ var unsafe = regexp.MustCompile(`[^a-z0-9._-]`)
 
 // Key is the agent's key for the relay at url, made on first use.
 func (d *Dir) Key(url string) (identity.Key, error) {
-	u, err := session.Address(url, wire.RoleNode)
+	path, err := d.key(url)
 	if err != nil {
 		return identity.Key{}, err
 	}
-	authority := session.Authority(u)
-	at := strings.LastIndex(authority, ":")
-	path := filepath.Join(d.keys(), unsafe.ReplaceAllString(authority[:at], "-")+"_"+authority[at+1:]+".key")
 	k, err := identity.LoadOrCreate(path)
 	if err != nil {
 		return identity.Key{}, err
@@ -148,9 +145,37 @@ func (d *Dir) Key(url string) (identity.Key, error) {
 	return k, d.give(path)
 }
 
+// KeyOf is the key that a pairing was made with. Where it is gone none is made:
+// the relay knows no other.
+func (d *Dir) KeyOf(p Pairing) (identity.Key, error) {
+	path, err := d.key(p.Relay)
+	if err != nil {
+		return identity.Key{}, err
+	}
+	k, err := identity.Load(path)
+	if err == nil && k.Public() != p.Pubkey {
+		err = fmt.Errorf("it was made with key %s, %s has %s", p.Pubkey, path, k.Public())
+	}
+	if err != nil {
+		return identity.Key{}, fmt.Errorf("cannot use pairing with %s: %w; put its key right, or pair again with --replace", p.Relay, err)
+	}
+	return k, nil
+}
+
+// key is the path of the key for the relay at url.
+func (d *Dir) key(url string) (string, error) {
+	u, err := session.Address(url, wire.RoleNode)
+	if err != nil {
+		return "", err
+	}
+	authority := session.Authority(u)
+	at := strings.LastIndex(authority, ":")
+	return filepath.Join(d.keys(), unsafe.ReplaceAllString(authority[:at], "-")+"_"+authority[at+1:]+".key"), nil
+}
+
 // Pairing is the pairing, nil where there is none.
 func (d *Dir) Pairing() (*Pairing, error) {
-	b, err := os.ReadFile(d.pairing())
+	b, err := durable.ReadFile(d.pairing())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -149,6 +150,12 @@ func TestADamagedPairingIsRefusedWithItsPath(t *testing.T) {
 		if p, err := d.Pairing(); err == nil || !strings.Contains(err.Error(), d.pairing()) {
 			t.Errorf("%s: got %v, %v", name, p, err)
 		}
+	}
+	if err := errors.Join(os.Remove(d.pairing()), syscall.Mkfifo(d.pairing(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := d.Pairing(); err == nil || !strings.Contains(err.Error(), d.pairing()) { // and is not waited for
+		t.Errorf("a pipe: got %v, %v", p, err)
 	}
 }
 
