@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"maps"
@@ -74,7 +75,7 @@ func show(w io.Writer, v any, t reflect.Type) error {
 	case map[string]any:
 		return pairs(w, v, t)
 	case []any:
-		if rows := dicts(v); rows != nil {
+		if rows := dicts(v); rows != nil && fits(rows) {
 			return listing(w, rows, elem(t))
 		}
 		for _, x := range v {
@@ -99,6 +100,20 @@ func dicts(l []any) []map[string]any {
 		rows = append(rows, d)
 	}
 	return rows
+}
+
+// maxColumns is how many a table may have. What other machines make up is no
+// reason for one of as many columns as rows.
+const maxColumns = 50
+
+func fits(rows []map[string]any) bool {
+	all := map[string]bool{}
+	for _, r := range rows {
+		for k := range r {
+			all[k] = true
+		}
+	}
+	return len(all) <= maxColumns
 }
 
 func elem(t reflect.Type) reflect.Type {
@@ -138,7 +153,7 @@ func pairs(w io.Writer, d map[string]any, t reflect.Type) error {
 			switch {
 			case len(inner) > 0 && onlyJSON(t, k):
 				tab.add(clean(prefix+k), "(with --json)")
-			case len(inner) > 0:
+			case len(inner) > 0 && len(prefix+k) <= maxWidth: // each key within repeats it
 				add(prefix+k+".", inner, fieldType(t, k))
 			case strings.Contains(strings.TrimRight(text, "\n"), "\n"):
 				texts += "\n" + clean(prefix+k) + ":\n" + block(text)
@@ -263,6 +278,9 @@ type table struct {
 	rows [][]string
 }
 
+// maxWidth is how wide a column is at most: longer cells do not widen all others.
+const maxWidth = 160
+
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
 func (t *table) write(w io.Writer) error {
@@ -273,19 +291,18 @@ func (t *table) write(w io.Writer) error {
 	widths := map[int]int{}
 	for _, l := range lines {
 		for i, c := range l {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+			widths[i] = max(widths[i], min(utf8.RuneCountInString(c), maxWidth))
 		}
 	}
-	var b strings.Builder
+	b := bufio.NewWriter(w) // which keeps the first error for Flush
 	for _, l := range lines {
 		for i, c := range l {
-			b.WriteString(c)
+			_, _ = b.WriteString(c)
 			if i < len(l)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c)+2))
+				_, _ = b.WriteString(strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(c))+2))
 			}
 		}
-		b.WriteByte('\n')
+		_ = b.WriteByte('\n')
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.Flush()
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -40,6 +41,25 @@ func TestTableIsAligned(t *testing.T) {
 	var b strings.Builder
 	if err := tab.write(&b); err != nil || b.String() != "A      LONG\ngröße  x\nb      \n" {
 		t.Errorf("%v, %q", err, b.String())
+	}
+}
+
+// What a node says in 16 MiB must not become as much as fills the memory here.
+func TestOutputIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 50_000)
+	within, wide, tall, deep := map[string]any{}, []any{}, []any{map[string]any{"id": long}}, map[string]any{}
+	for i := range 2000 {
+		k := strconv.Itoa(i)
+		within[k], deep[k] = i, i
+		wide = append(wide, map[string]any{k: i})
+		tall = append(tall, map[string]any{"id": i, "n": i})
+	}
+	within[long] = "a long key among short ones"
+	for what, v := range map[string]any{"as many columns as rows": wide, "a long cell": tall, "a long key": within, "a long key of a dict": map[string]any{long: deep}} {
+		var b strings.Builder
+		if err := show(&b, v, nil); err != nil || b.Len() > 500_000 {
+			t.Errorf("%s: %d bytes, %v", what, b.Len(), err)
+		}
 	}
 }
 
