@@ -44,10 +44,14 @@ WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(call without,crossbar,/e2e(/driver|/
 
 .PHONY: build packages test test-short lint docs bench run venv js docker pack clean go-version cc
 
+# The same flags for all that is built: what is compiled once serves them all.
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath
+
 build: go-version
 	@mkdir -p $(BIN)
+	@echo "building the programs (from nothing it takes a minute or two)" >&2
 	@for cmd in $(CMDS); do \
-	  CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/ ./$$cmd; \
+	  $(BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/ ./$$cmd; \
 	done
 	@ls $(BIN)
 
@@ -100,7 +104,7 @@ bench: go-version venv docker build
 
 # Built, not `go run`, which would not pass SIGTERM on.
 run: go-version venv build
-	@$(GO) build -o $(CACHE)/e2e/demo ./shared/e2e/demo
+	@$(BUILD) -o $(CACHE)/e2e/demo ./shared/e2e/demo
 	@CFC_BIN=$(CURDIR)/bin exec $(CACHE)/e2e/demo -port $(PORT)
 
 venv:

@@ -57,7 +57,7 @@ EOF
 # completions come from a program that this machine can run.
 completions() {
   local shell cfc=$BIN/cfc
-  [ "$ARCH" = "$(go env GOHOSTARCH)" ] || { cfc=$work/native/cfc && go build -o "$work/native/" ./relay/cmd/cfc; }
+  [ "$ARCH" = "$(go env GOHOSTARCH)" ] || { cfc=$work/native/cfc && CGO_ENABLED=0 go build -trimpath -o "$work/native/" ./relay/cmd/cfc; }
   for shell in bash zsh fish; do "$cfc" completion $shell >"$DOC/completion.$shell"; done
 }
 

@@ -70,12 +70,12 @@ func build(ctx context.Context, root, bin string) error {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return fmt.Errorf("cannot build: %w", err)
 	}
-	args := []string{"build", "-trimpath"}
+	args, env := []string{"build", "-trimpath"}, []string{"CGO_ENABLED=0"} // static, as `make build` does it
 	if os.Getenv("CFC_RACE") != "" {
-		args = append(args, "-race")
+		args, env = append(args, "-race"), nil
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "-o", bin+"/", "./relay/cmd/...", "./agent/cmd/...")...)
-	cmd.Dir = root
+	cmd.Dir, cmd.Env = root, append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot build: %w\n%s", err, out)
 	}
