@@ -6,6 +6,7 @@
 #   make test-short  unit tests only, within a minute once they are compiled
 #   make lint        gofmt, vet, golangci-lint
 #   make packages    debs and snap of this commit, in dist
+#   make image       container image of the relay, in the Docker Engine at hand
 #
 # CFC_WITHOUT=crossbar leaves out, by name, what needs the real node,
 # CFC_WITHOUT=docker what needs a Docker Engine, and CFC_WITHOUT=packages what
@@ -23,6 +24,7 @@ PORT    ?= 8080
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE   := $(CURDIR)/.cache
 ARCHS   ?= amd64 arm64
+IMAGE   ?= cfc-relay
 BIN     := bin
 CMDS    := $(patsubst %/,%,$(wildcard relay/cmd/*/ agent/cmd/*/))
 
@@ -42,7 +44,7 @@ LIST  = $(GO) list ./...
 UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
 WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(call without,crossbar,/e2e(/driver|/readme)?$$) $(call without,docker,/e2e/docker$$) $(call without,packages,/e2e/debian$$))
 
-.PHONY: build packages test test-short lint docs bench run venv js docker pack clean go-version cc
+.PHONY: build packages image test test-short lint docs bench run venv js docker pack clean go-version cc
 
 # The same flags for all that is built: what is compiled once serves them all.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath
@@ -65,6 +67,9 @@ packages: go-version pack $(NFPM)
 	  packaging/build.sh debs; packaging/build.sh snap; \
 	done
 	@ls dist
+
+image: build
+	@DESCRIPTION='$(VERSION)' IMAGE='$(IMAGE)' packaging/build.sh image
 
 test: go-version cc venv js docker pack $(NFPM) build
 	$(GO) vet ./...

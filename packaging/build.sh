@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Builds packages from built programs: `build.sh debs` the three debs, `build.sh
-# snap` the agent's snap. `make packages` calls it for every architecture.
+# snap` the agent's snap, which `make packages` calls for every architecture, and
+# `build.sh image` the relay's image, in the Docker Engine that `docker` speaks to.
 #
 #   BIN          directory of the programs
 #   ARCH         what they are built for: amd64, arm64, … (default: this machine)
 #   DESCRIPTION  what `git describe` says (default: it is asked)
 #   OUT          where the packages go (default: dist)
+#   IMAGE        the image's name; its tag is DESCRIPTION (default: cfc-relay)
 #
 # Two builds of one commit give the same bytes: every time in a package is the
 # commit's (SOURCE_DATE_EPOCH), and modes and owners are not those of the checkout.
@@ -21,7 +23,8 @@ OUT=$(realpath -m "${OUT:-dist}")
 ARCH=${ARCH:-$(go env GOARCH)}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null)} ||
   fail "cannot build packages: there is no commit to take the time of" "try: SOURCE_DATE_EPOCH=…"
-VERSION=$(packaging/version.sh "${DESCRIPTION:-$(git describe --tags --always --dirty)}" "$SOURCE_DATE_EPOCH")
+DESCRIPTION=${DESCRIPTION:-$(git describe --tags --always --dirty)}
+VERSION=$(packaging/version.sh "$DESCRIPTION" "$SOURCE_DATE_EPOCH")
 export BIN ARCH VERSION SOURCE_DATE_EPOCH
 export LC_ALL=C TZ=UTC
 
@@ -93,8 +96,29 @@ snap() {
     { cat "$work/log" >&2; fail "cannot build the snap"; }
 }
 
+# image: its layer has the same bytes from the same commit, and all in it is root's
+# but the relay's state.
+image() {
+  local tree=$work/image/root state=var/lib/cfc-relay tar
+  command -v docker >/dev/null || fail "cannot build the image: there is no docker" "try: sudo apt-get install docker.io"
+  DOC=$tree/usr/share/doc/cfc-relay
+  mkdir -p "$DOC" "$tree"/{etc/cfc,usr/bin,$state}
+  install -m 755 "$BIN/cfc-relay" "$tree/usr/bin/"
+  documents cfc-relay
+  chmod -R u=rwX,go=rX "$tree"
+  chmod 700 "$tree/$state"
+  cp packaging/image/Dockerfile "$work/image/"
+  tar=(tar --file "$work/image/root.tar" --directory "$tree" --sort=name --numeric-owner --format=ustar "--mtime=@$SOURCE_DATE_EPOCH")
+  "${tar[@]}" --create --owner=0 --group=0 --exclude="./$state" .
+  "${tar[@]}" --append --owner=65532 --group=65532 "./$state"
+  docker build --tag "${IMAGE:-cfc-relay}:$DESCRIPTION" --label "org.opencontainers.image.version=$DESCRIPTION" \
+    --label org.opencontainers.image.licenses=Apache-2.0 "$work/image" >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; fail "cannot build the image"; }
+  echo "${IMAGE:-cfc-relay}:$DESCRIPTION"
+}
+
 NFPM_VERSION=$(sed -n 's/^NFPM_VERSION *:= *//p' Makefile)
 case $what in
-  debs | snap) "$what" ;;
-  *) fail "usage: build.sh debs|snap" ;;
+  debs | snap | image) "$what" ;;
+  *) fail "usage: build.sh debs|snap|image" ;;
 esac

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
 	"strings"
@@ -54,6 +57,32 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, phaseReady)
+}
+
+// Ready asks a relay of this configuration, which runs on this host, whether it
+// is ready for sessions; the error says why it is not.
+func Ready(ctx context.Context, cfg Config) error {
+	fail := func(why error) error {
+		return fmt.Errorf("cannot tell that the relay is ready: %w", why)
+	}
+	if cfg.Monitor.Listen == "" {
+		return fail(errors.New("monitor.listen is empty, so that nothing can be asked"))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+cfg.Monitor.Listen+"/readyz", nil)
+	if err != nil {
+		return fail(err)
+	}
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return fail(err)
+	}
+	defer res.Body.Close()
+	if said, err := io.ReadAll(io.LimitReader(res.Body, 4<<10)); err != nil {
+		return fail(err)
+	} else if res.StatusCode != http.StatusOK {
+		return fail(errors.New(strings.TrimSpace(string(said))))
+	}
+	return nil
 }
 
 // monitorHandler serves health, readiness and metrics. None of them shows a

@@ -49,10 +49,16 @@ func TestMonitor(t *testing.T) {
 
 func TestReadinessFollowsTheRelay(t *testing.T) {
 	r := start(t, defaults(t, t.TempDir()))
+	ask := r.cfg
+	ask.Monitor.Listen = strings.TrimPrefix(r.MonitorURL(), "http://")
+	must(t, Ready(t.Context(), ask))
 	for phase, want := range map[string]string{phaseStarting: "not ready: the relay is starting\n", phaseStopping: "not ready: the relay is stopping\n"} {
 		r.ready.enter(phase)
 		if status, body := get(t, "GET", r.MonitorURL()+"/readyz"); status != 503 || body != want {
 			t.Errorf("%s: %d %q", phase, status, body)
+		}
+		if err := Ready(t.Context(), ask); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(want)) {
+			t.Errorf("%s: asked, it says %v", phase, err)
 		}
 		if status, _ := get(t, "GET", r.MonitorURL()+"/healthz"); status != 200 {
 			t.Errorf("%s: alive is %d", phase, status)

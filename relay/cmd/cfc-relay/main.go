@@ -34,6 +34,9 @@ const (
 // copyTimeout is how long a backup may wait for a moment without a write.
 const copyTimeout = time.Minute
 
+// readyTimeout is long for an answer from memory.
+const readyTimeout = 4 * time.Second
+
 func main() {
 	err := newCommand().ExecuteContext(untilTold(context.Background()))
 	if err == nil {
@@ -83,7 +86,7 @@ func failed(err error) error {
 func newCommand() *cobra.Command {
 	root := &cobra.Command{Use: "cfc-relay", Short: "The relay of Crossbar.io Fabric Center", Version: version,
 		SilenceErrors: true, SilenceUsage: true, CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true}}
-	root.AddCommand(runCommand(), checkCommand(), backupCommand(), restoreCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), readyCommand(), backupCommand(), restoreCommand(), versionCommand())
 	return root
 }
 
@@ -133,6 +136,22 @@ func checkCommand() *cobra.Command {
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "the configuration is good: data in %s, listening on %s\n", c.Data, c.Address())
 		return nil
+	}
+	return cmd
+}
+
+// readyCommand asks where nothing else could: an image of the relay has no curl.
+func readyCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "ready", Short: "Ask the relay that runs here whether it is ready", Args: cobra.NoArgs}
+	load := configured(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := load()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), readyTimeout)
+		defer cancel()
+		return failed(server.Ready(ctx, c))
 	}
 	return cmd
 }

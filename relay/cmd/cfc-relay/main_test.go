@@ -83,7 +83,7 @@ func TestExitCodes(t *testing.T) {
 		code int
 		says []string
 	}{
-		"no command":      {nil, nil, 0, []string{"check-config", "backup", "restore", "run", "version"}},
+		"no command":      {nil, nil, 0, []string{"check-config", "ready", "backup", "restore", "run", "version"}},
 		"unknown command": {nil, []string{"serve"}, 2, []string{"serve"}},
 		"unknown flag":    {nil, []string{"run", "--lissten=x"}, 2, []string{"--lissten"}},
 		"superfluous":     {nil, []string{"run", "x"}, 2, []string{"x"}},
@@ -96,6 +96,8 @@ func TestExitCodes(t *testing.T) {
 		"data is a file":  {nil, []string{"run", "--data", file, "--listen=127.0.0.1:0", "--monitor-listen="}, 1, []string{file}},
 		"no backup":       {nil, []string{"restore", filepath.Join(dir, "none"), "--data", dir}, 1, []string{"none"}},
 		"backup of none":  {nil, []string{"backup", filepath.Join(dir, "b"), "--data", filepath.Join(dir, "none")}, 1, []string{"none"}},
+		"ready of none":   {nil, []string{"ready", "--monitor-listen", "127.0.0.1:1"}, 1, []string{"127.0.0.1:1"}},
+		"ready unasked":   {nil, []string{"ready", "--monitor-listen="}, 1, []string{"monitor.listen"}},
 		"backup whereto":  {nil, []string{"backup"}, 2, []string{"1 arg"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,6 +202,9 @@ func TestSignalsAndBackup(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 	if res.StatusCode != 200 {
 		t.Errorf("ready: %d", res.StatusCode)
+	}
+	if code, _, stderr := run(t, nil, "ready", "--monitor-listen", strings.TrimPrefix(r.mon, "http://")); code != 0 {
+		t.Errorf("ready: %s", stderr)
 	}
 	// While it runs a backup can be made, and nothing can be restored.
 	backup := filepath.Join(t.TempDir(), "backup")
