@@ -141,7 +141,7 @@ func (s WorkerSpec) program() string {
 
 func (o *Ops) beginWorker(ctx context.Context, by string, spec WorkerSpec) (catalog.Dict, error) {
 	finish := o.inv.startingWorker(spec.ID, spec.Type, by)
-	d, err := o.cfg.Node.StartWorker(ctx, by, spec)
+	d, err := survive(o, func() (catalog.Dict, error) { return o.cfg.Node.StartWorker(ctx, by, spec) })
 	finish(workerOf(d), err)
 	return d, err
 }
@@ -291,14 +291,14 @@ func (o *Ops) endWorker(ctx context.Context, by, id string, kill bool) (catalog.
 		return nil, named(err, id)
 	}
 	finish := o.inv.stoppingWorker(mark, w, by)
-	d, err := o.cfg.Node.StopWorker(ctx, by, id, kill)
+	d, err := survive(o, func() (catalog.Dict, error) { return o.cfg.Node.StopWorker(ctx, by, id, kill) })
 	finish(err)
 	return d, named(err, id)
 }
 
 func (o *Ops) shutdown(ctx context.Context, caller catalog.Caller, in catalog.ShutdownNodeIn) (catalog.NodeShutdown, error) {
 	finish := o.inv.shuttingDown(caller.AuthID)
-	err := o.cfg.Node.Shutdown(ctx, caller.AuthID, in.Restart)
+	_, err := survive(o, func() (any, error) { return nil, o.cfg.Node.Shutdown(ctx, caller.AuthID, in.Restart) })
 	finish(err)
 	if err != nil {
 		return catalog.NodeShutdown{}, err

@@ -144,7 +144,7 @@ func (o *Ops) begin(ctx context.Context, by string, r Ref, config map[string]any
 		return nil, named(err, r.Worker)
 	}
 	finish := o.inv.starting(r, name, by)
-	d, err := o.cfg.Node.Start(ctx, by, r, config)
+	d, err := survive(o, func() (catalog.Dict, error) { return o.cfg.Node.Start(ctx, by, r, config) })
 	finish(r.Kind.born(d), err)
 	if err != nil {
 		return nil, named(err, r.Worker)
@@ -261,7 +261,7 @@ func (o *Ops) stopObject(ctx context.Context, caller catalog.Caller, r Ref, opti
 // end stops an object that the node can stop, and has told at mark to run.
 func (o *Ops) end(ctx context.Context, by string, mark uint64, r Ref, options StopOptions) (catalog.Dict, error) {
 	finish := o.inv.stopping(mark, r, by)
-	d, err := o.cfg.Node.Stop(ctx, by, r, options)
+	d, err := survive(o, func() (catalog.Dict, error) { return o.cfg.Node.Stop(ctx, by, r, options) })
 	finish(err)
 	return d, named(err, r.Worker)
 }

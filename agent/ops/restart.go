@@ -80,7 +80,7 @@ func (o *Ops) stopByRestart(ctx context.Context, by string, mark uint64, r Ref) 
 		return nil, named(err, r.Worker)
 	}
 	finish := o.inv.stopping(mark, r, by)
-	err = o.restartWorker(ctx, by, r.Worker, r)
+	_, err = survive(o, func() (any, error) { return nil, o.restartWorker(ctx, by, r.Worker, r) })
 	finish(err)
 	if err != nil {
 		return nil, err

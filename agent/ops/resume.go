@@ -65,7 +65,7 @@ func (o *Ops) resume(ctx context.Context, worker string) (begun bool) {
 	if x.Alone {
 		finish = o.finishObjects
 	}
-	if err := finish(working, x); err != nil {
+	if _, err := survive(o, func() (any, error) { return nil, finish(working, x) }); err != nil {
 		log.Error("cannot finish the restart of a worker", zap.Error(err))
 		return true
 	}
