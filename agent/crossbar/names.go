@@ -76,6 +76,7 @@ func (n *Node) keepNames(workers []ops.Worker) {
 	defer n.mu.Unlock()
 	maps.DeleteFunc(n.names, func(k nameKey, _ string) bool { return lives[k.worker] != k.life })
 	maps.DeleteFunc(n.tries, func(k nameKey, _ try) bool { return lives[k.worker] != k.life })
+	maps.DeleteFunc(n.unjoined, func(k nameKey, _ time.Time) bool { return lives[k.worker] != k.life })
 	maps.DeleteFunc(n.departed, func(id string, pid int) bool { return lives[id].PID != pid })
 }
 

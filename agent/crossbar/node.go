@@ -66,7 +66,8 @@ type Node struct {
 	names    map[nameKey]string
 	remarks  map[*remark]bool // listeners to workers' logs
 	tries    map[nameKey]try
-	departed map[string]int // pids of guests that are gone and still listed, by id
+	departed map[string]int        // pids of guests that are gone and still listed, by id
+	unjoined map[nameKey]time.Time // since when components have been seen without a session
 	metas    metas
 	logs     logs
 	told     []func(ops.Changes) // heartbeats and figures that are to be passed on
@@ -95,7 +96,7 @@ func New(cfg Config) *Node {
 	}
 	return &Node{cfg: cfg, log: cfg.Log, memory: openMemory(cfg.StateDir, cfg.Log),
 		settled: make(chan struct{}), tasks: make(chan func(context.Context), maxTasks), kick: make(chan struct{}, 1),
-		tails: map[string][]string{}, names: map[nameKey]string{}, tries: map[nameKey]try{}, departed: map[string]int{}, remarks: map[*remark]bool{},
+		tails: map[string][]string{}, names: map[nameKey]string{}, tries: map[nameKey]try{}, departed: map[string]int{}, unjoined: map[nameKey]time.Time{}, remarks: map[*remark]bool{},
 		metas: newMetas(), logs: newLogs()}
 }
 

@@ -30,7 +30,8 @@ type group struct{ realm, role string } // by name
 const (
 	keptSession = "session"
 	keptRealm   = "realm"
-	// joining is how long a component that the node lists may take to join.
+	// joining is how long a component that the node lists may take to join, from
+	// when it is seen: when the node has made it is told by a clock that may be set.
 	joining = 10 * time.Second
 	// maxLookedInto bounds how many sessions of a realm are looked into.
 	maxLookedInto = 256
@@ -75,8 +76,7 @@ func (s *site) owners(ctx context.Context) (map[string]owner, error) {
 }
 
 type component struct {
-	id      string
-	created time.Time
+	id string
 	group
 }
 
@@ -89,8 +89,6 @@ func readComponent(v any) component {
 	if role, ok := wamp.AsString(config["role"]); ok {
 		c.role = role
 	}
-	created, _ := wamp.AsString(d["created"])
-	c.created, _ = time.Parse(time.RFC3339, created)
 	return c
 }
 
@@ -116,7 +114,7 @@ func (s *site) meet(ctx context.Context, g group, cs []component, all map[string
 		switch {
 		case len(sessions) == len(cs):
 			o.session = sessions[i]
-		case len(sessions) == 0 && time.Since(c.created) > joining:
+		case len(sessions) == 0 && s.unjoined(c.id) > joining:
 			o.dead = true
 		case len(sessions) == 0: // may come yet
 			o.unknown, o.absent = notTold, true
@@ -133,6 +131,19 @@ func (s *site) meet(ctx context.Context, g group, cs []component, all map[string
 		}
 	}
 	return nil
+}
+
+// unjoined is for how long the component has been seen without a session.
+func (s *site) unjoined(id string) time.Duration {
+	key := nameKey{s.place(), id}
+	s.n.mu.Lock()
+	defer s.n.mu.Unlock()
+	since, seen := s.n.unjoined[key]
+	if !seen {
+		since = time.Now()
+		s.n.unjoined[key] = since
+	}
+	return time.Since(since)
 }
 
 // realmNamed is the node's id of a realm that runs; empty where none does. The
