@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -146,11 +147,22 @@ func Running(ctx context.Context, dir string) (host.Process, bool) {
 		return host.Process{}, false
 	}
 	p, err := host.Find(ctx, content.PID)
-	// A process that started after the file was written is another one.
-	if err != nil || p.Started.After(info.ModTime().Add(2*time.Second)) || !isNode(ctx, p) {
+	if err != nil || !isNode(ctx, p) {
+		return host.Process{}, false
+	}
+	// One that started after the file was written is another one, or the clock was
+	// set since: then what it works on tells.
+	if p.Started.After(info.ModTime().Add(2*time.Second)) && !serves(ctx, p, dir) {
 		return host.Process{}, false
 	}
 	return p, true
+}
+
+// serves reports whether a node is seen to be that of the directory: its workers
+// work there, and itself where it was started so.
+func serves(ctx context.Context, node host.Process, dir string) bool {
+	workers, err := node.Children(ctx)
+	return err == nil && slices.ContainsFunc(append(workers, node), func(p host.Process) bool { return p.WorksIn(dir) })
 }
 
 // isNode reports whether the process looks like a Crossbar.io controller.

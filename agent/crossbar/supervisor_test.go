@@ -34,6 +34,7 @@ echo "started with $*"
 [ -f "$dir/crash" ] && exit 3
 if [ -f "$dir/deaf" ]; then trap '' INT; else trap 'rm -f "$dir/node.pid"; exit 0' INT; fi
 [ -f "$dir/child" ] && { sleep 600 & }
+[ -f "$dir/worker" ] && { (cd "$dir"; exec sleep 600) & }
 echo "{\"pid\": $$}" >"$dir/node.pid.new"
 mv "$dir/node.pid.new" "$dir/node.pid"
 while :; do sleep 0.02; done
@@ -244,6 +245,36 @@ func TestANodeIsAdoptedAfterTheClockWasSet(t *testing.T) {
 	}
 	last := supervise(t, dir, exe, keep)
 	last.until("it is adopted again", func() bool { return last.Status().PID == p.PID })
+}
+
+// A clock that is set before any agent has seen the node makes it no other one: its
+// worker shows whose it is.
+func TestANodeThatNoAgentHasSeenIsAdoptedAfterTheClockWasSet(t *testing.T) {
+	dir, exe := nodeDir(t, "worker")
+	node := exec.Command(exe, "edge", "start", "--cbdir", dir)
+	node.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(-node.Process.Pid, syscall.SIGKILL); _ = node.Wait() })
+	path, before := filepath.Join(dir, pidFile), time.Now().Add(-time.Hour)
+	found := func() bool {
+		if os.Chtimes(path, before, before) != nil {
+			return false // not there yet, as its worker
+		}
+		_, found := Running(context.Background(), dir)
+		return found
+	}
+	for end := time.Now().Add(10 * time.Second); !found(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is not found")
+		}
+	}
+	v := supervise(t, dir, exe)
+	v.until("there is a node", func() bool { return v.Status().State == "running" })
+	if st := v.Status(); st.PID != node.Process.Pid || !st.Adopted {
+		t.Errorf("it runs beside the node %d: %+v", node.Process.Pid, st)
+	}
 }
 
 // reap takes the exit of a process that this process has started and

@@ -174,6 +174,17 @@ func byParent(ctx context.Context) (map[int][]int, error) {
 	return children, nil
 }
 
+// WorksIn reports whether the directory is the process' working directory; false
+// where that cannot be seen.
+func (p Process) WorksIn(dir string) bool {
+	want, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	at, err := os.Stat(fmt.Sprintf("/proc/%d/cwd", p.PID))
+	return err == nil && os.SameFile(want, at)
+}
+
 // Service is the systemd service that the process belongs to, empty where it
 // is none's.
 func (p Process) Service() string {
