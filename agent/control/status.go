@@ -42,7 +42,7 @@ type PolicyStatus struct {
 
 // ProcessStatus is the process of a supervised node.
 type ProcessStatus struct {
-	State    string `json:"state"` // running, waiting (to be started again), stopped
+	State    string `json:"state"` // running, waiting (to be started again), stopped, stuck (killed and not ended)
 	PID      int    `json:"pid"`
 	Since    string `json:"since"`
 	Adopted  bool   `json:"adopted"` // ran before this agent did

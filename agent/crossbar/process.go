@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"fabric.center/cfc/agent/host"
+	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/durable"
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,6 +35,10 @@ type running struct {
 	child   bool
 	adopted bool
 	since   time.Time
+	killed  bool // and did not end of it
+	// unwanted says that it is not to be started again when it ends: somebody has
+	// asked for its stop.
+	unwanted bool
 }
 
 // record is the file that tells the next run of the agent which process is
@@ -211,30 +217,56 @@ func (s *Supervisor) lastWords() string {
 	return plain(lines[len(lines)-1])
 }
 
-// stop ends the node in order: SIGINT, and after the grace its whole group.
-func (s *Supervisor) stop(ctx context.Context, r *running) string {
-	if _, gone := r.ended(ctx); !gone {
+// stop ends the node in order: SIGINT, and after the grace its whole group. One
+// that hangs in the kernel ends of nothing until the kernel lets it go, for which
+// nobody can wait.
+func (s *Supervisor) stop(ctx context.Context, r *running) (how string, err error) {
+	grace := s.cfg.StopTimeout
+	if r.killed { // in vain the last time
+		grace = 0
+	} else if _, gone := r.ended(ctx); !gone {
 		_ = r.Signal(ctx, unix.SIGINT)
 	}
-	grace := time.NewTimer(s.cfg.StopTimeout)
-	defer grace.Stop()
+	patience := time.NewTimer(grace)
+	defer patience.Stop()
 	tick := time.NewTicker(processPoll)
 	defer tick.Stop()
-	for {
+	for killed, late := false, false; ; {
 		if how, gone := r.ended(ctx); gone {
 			s.sweep(ctx, r)
-			return how
+			return how, nil
+		}
+		if late {
+			return "", s.stuck(r)
 		}
 		select {
 		case <-tick.C:
-		case <-grace.C:
+			continue
+		case <-patience.C:
+		}
+		if late = killed; !killed {
 			s.log.Warn("the node does not end, killed with all its processes")
-			if r.LeadsGroup() { // its group id is safe while the leader lives
-				_ = unix.Kill(-r.PID, unix.SIGKILL)
-			}
-			_ = r.Kill(ctx)
+			s.cfg.kill(ctx, r)
+			killed, r.killed = true, true
+			patience.Reset(s.cfg.KillWait)
 		}
 	}
+}
+
+// stuck tells that the node's process does not end of being killed.
+func (s *Supervisor) stuck(r *running) error {
+	err := cfcerr.New(cfcerr.CannotStop, "cannot stop the node: its process %d was killed and has not ended, it hangs in the kernel (on a disk that does not answer, for example)", r.PID)
+	s.set(func(st *Status) { st.State, st.LastEnd = "stuck", err.Error() })
+	s.log.Error("node does not end", zap.Int("pid", r.PID), zap.Error(err))
+	return err
+}
+
+// kill ends the node with all its processes, at once.
+func kill(ctx context.Context, r *running) {
+	if r.LeadsGroup() { // its group id is safe while the leader lives
+		_ = unix.Kill(-r.PID, unix.SIGKILL)
+	}
+	_ = r.Kill(ctx)
 }
 
 // sweep ends what is left of the node's group: workers that outlive the

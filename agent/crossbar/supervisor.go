@@ -37,10 +37,13 @@ type SupervisorConfig struct {
 	// manager must then not end the agent's whole process group.
 	KeepRunning bool
 	StopTimeout time.Duration // from SIGINT to the end of the whole group; 30 s
+	KillWait    time.Duration // what a process may take to end of being killed; 10 s
 	SweepAfter  time.Duration // what workers may take to follow their controller; 3 s
 	BackoffMin  time.Duration // 1 s
 	BackoffMax  time.Duration // 60 s
 	Log         *zap.Logger
+
+	kill func(context.Context, *running) // nil but in tests: a process in the kernel does not hear it
 }
 
 // Supervisor starts a node, watches it, starts it again when it dies and stops
@@ -62,7 +65,7 @@ type request struct {
 
 // Status is the supervised node's process, for the agent's status.
 type Status struct {
-	State    string // "running", "waiting" (to be started again), "stopped"
+	State    string // "running", "waiting" (to be started again), "stopped", "stuck" (killed and not ended)
 	PID      int
 	Since    time.Time
 	Adopted  bool // ran before this agent did
@@ -89,10 +92,13 @@ func NewSupervisor(cfg SupervisorConfig) (*Supervisor, error) {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&cfg.StopTimeout, 30 * time.Second}, {&cfg.SweepAfter, 3 * time.Second}, {&cfg.BackoffMin, time.Second}, {&cfg.BackoffMax, time.Minute}} {
+	}{{&cfg.StopTimeout, 30 * time.Second}, {&cfg.KillWait, 10 * time.Second}, {&cfg.SweepAfter, 3 * time.Second}, {&cfg.BackoffMin, time.Second}, {&cfg.BackoffMax, time.Minute}} {
 		if *d.v == 0 {
 			*d.v = d.d
 		}
+	}
+	if cfg.kill == nil {
+		cfg.kill = kill
 	}
 	if cfg.LogSize == 0 {
 		cfg.LogSize = 10 << 20
@@ -160,11 +166,18 @@ func (s *Supervisor) Run(ctx context.Context) error {
 				case ran < soon:
 					how = strings.TrimSuffix(how+": "+s.lastWords(), ": ")
 				}
-				s.log.Warn("node ended", zap.String("how", how), zap.Duration("restart_in", backoff))
 				s.sweep(life, node)
-				node, next = nil, time.Now().Add(jitter(backoff))
-				backoff = min(2*backoff, s.cfg.BackoffMax)
-				s.down("waiting", how)
+				if node.unwanted {
+					s.log.Info("node stopped at last", zap.String("how", how))
+					next = time.Time{}
+					s.down("stopped", how)
+				} else {
+					s.log.Warn("node ended", zap.String("how", how), zap.Duration("restart_in", backoff))
+					next = time.Now().Add(jitter(backoff))
+					backoff = min(2*backoff, s.cfg.BackoffMax)
+					s.down("waiting", how)
+				}
+				node = nil
 			}
 		}
 		if node == nil && !next.IsZero() && !time.Now().Before(next) {
@@ -187,11 +200,15 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			if node != nil && !s.cfg.KeepRunning {
-				s.log.Info("node stopped", zap.String("how", s.stop(life, node)))
+			if node == nil || s.cfg.KeepRunning {
+				return nil
+			}
+			how, err := s.stop(life, node)
+			if err == nil {
+				s.log.Info("node stopped", zap.String("how", how))
 				s.down("stopped", "")
 			}
-			return nil
+			return err
 		case q := <-s.requests:
 			q.done <- s.obey(life, &node, !next.IsZero(), q)
 			next = time.Time{}
@@ -215,7 +232,11 @@ func (s *Supervisor) obey(ctx context.Context, node **running, waits bool, q req
 		}
 		return cfcerr.New(cfcerr.NotRunning, "cannot shut the node down: it is not running")
 	}
-	how := s.stop(ctx, *node)
+	how, err := s.stop(ctx, *node)
+	if err != nil { // it is watched further, and the request obeyed when it ends
+		(*node).unwanted = !q.restart
+		return err
+	}
 	s.log.Info("node stopped on request", zap.String("how", how), zap.Bool("restart", q.restart))
 	*node = nil
 	s.down("stopped", how)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,10 +43,11 @@ while :; do sleep 0.02; done
 
 type supervised struct {
 	*Supervisor
-	t    *testing.T
-	dir  string
-	end  func()
-	done chan error
+	t      *testing.T
+	dir    string
+	end    func()
+	cancel context.CancelFunc
+	done   chan error
 }
 
 func nodeDir(t *testing.T, files ...string) (dir, executable string) {
@@ -79,7 +81,7 @@ func supervise(t *testing.T, dir, executable string, adapt ...func(*SupervisorCo
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	v := &supervised{Supervisor: s, t: t, dir: dir, done: make(chan error, 1)}
+	v := &supervised{Supervisor: s, t: t, dir: dir, cancel: cancel, done: make(chan error, 1)}
 	go func() { v.done <- s.Run(ctx) }()
 	ended := false
 	v.end = func() {
@@ -334,6 +336,57 @@ func TestADeafNodeIsKilledWithAllItsProcesses(t *testing.T) {
 	p := v.node()
 	v.end()
 	v.gone(p)
+}
+
+// hanging is a node that ends neither in order nor of being killed, as one in a
+// system call that nothing interrupts; until it is let go.
+func hanging(t *testing.T) (v *supervised, p host.Process, letGo func()) {
+	dir, exe := nodeDir(t, "deaf")
+	var free atomic.Bool
+	v = supervise(t, dir, exe, func(c *SupervisorConfig) {
+		c.StopTimeout, c.KillWait = 10*time.Millisecond, 200*time.Millisecond
+		c.kill = func(ctx context.Context, r *running) {
+			if free.Load() {
+				kill(ctx, r)
+			}
+		}
+	})
+	p = v.node()
+	letGo = func() {
+		free.Store(true)
+		kill(context.Background(), &running{Process: p})
+	}
+	t.Cleanup(func() { letGo(); reap(p.PID) })
+	return v, p, letGo
+}
+
+// A node that cannot be killed is told to everybody and watched further; when it
+// ends at last, it is what was asked for: stopped, or started again.
+func TestANodeThatCannotBeKilledIsNotWaitedFor(t *testing.T) {
+	for restart, then := range map[bool]string{false: "stopped", true: "running"} {
+		v, p, letGo := hanging(t)
+		for range 2 {
+			if err := v.Shutdown(context.Background(), restart); cfcerr.KindOf(err) != cfcerr.CannotStop || !strings.Contains(err.Error(), fmt.Sprint(p.PID)) {
+				t.Fatalf("restart %v: %v", restart, err)
+			}
+			if st := v.Status(); st.State != "stuck" || st.PID != p.PID || !strings.Contains(st.LastEnd, "hangs in the kernel") {
+				t.Errorf("restart %v: its status is %+v", restart, st)
+			}
+		}
+		letGo()
+		v.until("it is "+then, func() bool { st := v.Status(); return st.State == then && st.PID != p.PID })
+	}
+}
+
+// Nor does it hinder the agent's own end.
+func TestTheAgentEndsBesideANodeThatCannotBeKilled(t *testing.T) {
+	v, p, _ := hanging(t)
+	v.cancel()
+	err := <-v.done
+	v.done <- nil // for its own end
+	if cfcerr.KindOf(err) != cfcerr.CannotStop || !p.Alive(context.Background()) {
+		t.Errorf("it has ended with %v", err)
+	}
 }
 
 func TestShutdownAndRestart(t *testing.T) {
