@@ -61,11 +61,15 @@ func (e *Engine) Pause(ctx context.Context, name string) (catalog.DockerChanged,
 	})
 }
 
-// Unpause lets them go on.
+// Unpause lets them go on, judged as each start is: one that was frozen when a
+// rule came stays so.
 func (e *Engine) Unpause(ctx context.Context, name string) (catalog.DockerChanged, error) {
 	return e.change(ctx, "unpause", name, func(ctx context.Context, api *client.Client, c container.InspectResponse) error {
 		if !c.State.Paused {
 			return cfcerr.New(cfcerr.NotRunning, "cannot unpause container %s: it is %s, not paused", name, c.State.Status).With("container_id", name).With("state", c.State.Status)
+		}
+		if err := e.judgeThere(ctx, api, c); err != nil {
+			return err
 		}
 		return api.ContainerUnpause(ctx, c.ID)
 	})

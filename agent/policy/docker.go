@@ -14,7 +14,7 @@ import (
 
 // Docker is what may be done with the host's Docker Engine while the area is
 // on. What is not allowed here is refused, of new containers and of those that
-// are there: at every start, restart and exec.
+// are there: at every start, restart, unpause and exec.
 type Docker struct {
 	Images              []string `yaml:"images" doc:"images that containers may be made of: name, name:tag, name@digest, prefix/*; all if empty"`
 	Registries          []string `yaml:"registries" doc:"registries that images may come from, such as docker.io or registry.example.com:5000; all if empty"`

@@ -182,6 +182,22 @@ func TestWhatIsThereIsJudgedToo(t *testing.T) {
 	}
 }
 
+// TestWhatIsFrozenIsJudgedBeforeItGoesOn: the rule came when it was frozen.
+func TestWhatIsFrozenIsJudgedBeforeItGoesOn(t *testing.T) {
+	g := newGuarded(t)
+	do(g.host, catalog.DockerStartContainer, "web", box(wamp.Dict{"command": "wait"}))
+	do(g.host, catalog.DockerPauseContainer, "web")
+	g.rules = policy.Docker{Images: []string{"other"}}
+	refuse(g.host, cfcerr.DeniedByHost, "docker.images", catalog.DockerUnpauseContainer, "web")
+	if c := do(g.host, catalog.DockerGetContainer, "web"); c.State != "paused" {
+		t.Errorf("it is %s", c.State)
+	}
+	g.rules = policy.Docker{Images: []string{"box"}}
+	if c := do(g.host, catalog.DockerUnpauseContainer, "web"); c.State != "running" {
+		t.Errorf("where it is allowed it is %s", c.State)
+	}
+}
+
 // TestATagThatMoves: a container whose image has lost the allowed name is not
 // started, and neither is the image that has it no more.
 func TestATagThatMoves(t *testing.T) {
