@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fabric.center/cfc/agent/ops"
+	"fabric.center/cfc/shared/cfcerr"
 )
 
 // answerWait is how long a worker may take to say anything at all, before the
@@ -26,7 +27,7 @@ func (n *Node) answering(ctx context.Context, workers []ops.Worker) map[string]b
 			continue
 		}
 		wg.Go(func() {
-			if _, err := n.call(ctx, answerWait, ops.WorkerProcedure(w.id, "utcnow")); unfinished(err) {
+			if _, err := n.call(ctx, answerWait, ops.WorkerProcedure(w.id, "utcnow")); unfinished(err) || cfcerr.KindOf(err) == cfcerr.Busy {
 				n.notBefore(key)
 				return
 			}

@@ -14,7 +14,6 @@ import (
 	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/zap"
-	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -50,7 +49,7 @@ type Config struct {
 	LoginTimeout time.Duration // from connection to WELCOME; 10 s
 	ReplaceAfter time.Duration // silence after which a second session replaces the first; 3 s
 	StallTimeout time.Duration // a node that takes no octet for so long is dropped; 30 s
-	MaxCalls     int64         // calls in flight; 512
+	MaxCalls     int64         // calls in flight, an eighth of them at one worker; 512
 }
 
 // Boots decides whether a node boots the workers of its own configuration,
@@ -77,7 +76,7 @@ type NodeInfo struct {
 type Link struct {
 	cfg   Config
 	log   *zap.Logger
-	slots *semaphore.Weighted
+	slots *slots
 
 	mu      sync.Mutex
 	session *session // admitted, ready or not
@@ -135,7 +134,7 @@ func New(cfg Config) (*Link, error) {
 	cfg.ReplaceAfter = orDefault(cfg.ReplaceAfter, 3*time.Second)
 	cfg.StallTimeout = orDefault(cfg.StallTimeout, 30*time.Second)
 	cfg.MaxCalls = orDefault(cfg.MaxCalls, 512)
-	return &Link{cfg: cfg, log: cfg.Log, slots: semaphore.NewWeighted(cfg.MaxCalls), since: time.Now(), reason: "never-connected"}, nil
+	return &Link{cfg: cfg, log: cfg.Log, slots: newSlots(cfg.MaxCalls), since: time.Now(), reason: "never-connected"}, nil
 }
 
 func orDefault[T comparable](v, d T) T {
@@ -340,10 +339,11 @@ func (l *Link) Call(ctx context.Context, procedure string, args wamp.List, kwarg
 		ctx, cancel = context.WithTimeout(ctx, catalog.DefaultTimeout)
 		defer cancel()
 	}
-	if err := l.slot(ctx, procedure); err != nil {
+	free, err := l.slot(ctx, procedure)
+	if err != nil {
 		return nil, err
 	}
-	defer l.slots.Release(1)
+	defer free()
 	s, err := l.current(procedure)
 	if err != nil {
 		return nil, err
@@ -352,17 +352,17 @@ func (l *Link) Call(ctx context.Context, procedure string, args wamp.List, kwarg
 }
 
 // slot takes one of the places of calls in flight.
-func (l *Link) slot(ctx context.Context, procedure string) error {
+func (l *Link) slot(ctx context.Context, procedure string) (free func(), err error) {
 	if ctx.Err() != nil {
-		return unbegun(ctx, procedure)
+		return nil, unbegun(ctx, procedure)
 	}
-	if l.slots.TryAcquire(1) || l.slots.Acquire(ctx, 1) == nil {
-		return nil
+	if free, err = l.slots.take(ctx, procedure); err == nil {
+		return free, nil
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return unbegun(ctx, procedure)
+		return nil, unbegun(ctx, procedure)
 	}
-	return cfcerr.New(cfcerr.Busy, "cannot call %s: %d calls to the node are waiting for their answers", procedure, l.cfg.MaxCalls).With("limit", l.cfg.MaxCalls)
+	return nil, cfcerr.New(cfcerr.Busy, "cannot call %s: too many calls there, or to the node, are waiting for their answers", procedure)
 }
 
 func (l *Link) current(procedure string) (*session, error) {

@@ -296,7 +296,7 @@ func TestCallsEndAtTheirDeadline(t *testing.T) {
 	for range 3 {
 		wg.Go(func() { wantKind(t, second(b.within(200*time.Millisecond, "echo", 1)), cfcerr.Timeout) })
 	}
-	b.until("all places are taken", func() bool { return !b.slots.TryAcquire(1) || letGo(b) })
+	b.until("all places are taken", func() bool { return !b.slots.all.TryAcquire(1) || letGo(b) })
 	wantKind(t, second(b.within(50*time.Millisecond, "get_status")), cfcerr.Busy)
 	wg.Wait()
 	if d := time.Since(began); d > 2*time.Second {
@@ -308,7 +308,34 @@ func TestCallsEndAtTheirDeadline(t *testing.T) {
 	}
 }
 
-func letGo(b *bench) bool { b.slots.Release(1); return false }
+// A worker that answers nothing has only a share of the places.
+func TestCallsOfOneWorkerLeaveRoomForOthers(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.MaxCalls = 16 })
+	n := b.node()
+	n.Boot("a", "router")
+	n.Boot("b", "router")
+	release := n.Hang("worker.a.utcnow")
+	ctx, cancel := context.WithCancel(b.ctx)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() { _, _ = b.Call(ctx, "worker.a.utcnow", nil, nil) })
+	}
+	b.until("it has what it gets", func() bool { return n.Calls("worker.a.utcnow") == 2 })
+	for _, procedure := range []string{"worker.b.utcnow", "get_status"} {
+		if _, err := b.within(5*time.Second, procedure); err != nil {
+			t.Errorf("%s: %v", procedure, err)
+		}
+	}
+	wantKind(t, second(b.within(50*time.Millisecond, "worker.a.utcnow")), cfcerr.Busy)
+	cancel()
+	wg.Wait()
+	release()
+	if _, err := b.within(5*time.Second, "worker.a.utcnow"); err != nil || len(b.slots.workers) > 0 {
+		t.Errorf("afterwards %v, %v is kept", err, b.slots.workers)
+	}
+}
+
+func letGo(b *bench) bool { b.slots.all.Release(1); return false }
 
 func TestCanceledCall(t *testing.T) {
 	b := newBench(t)

@@ -62,6 +62,7 @@ type Ops struct {
 	index catalog.Index
 	table *catalog.Table
 	lanes lanes
+	crowd crowd
 	inv   *Inventory
 
 	journal  *journal
@@ -175,6 +176,13 @@ func (o *Ops) carryOut(ctx context.Context, op *catalog.Op, caller catalog.Calle
 	}
 	if op.Mutates() && !op.OnStream {
 		leave, err := o.lanes.enter(ctx, lane(op, args, kwargs))
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
+	if id := workerArg(op, args, kwargs); op.Scope == catalog.Worker && !op.Mutates() {
+		leave, err := o.crowd.enter(id)
 		if err != nil {
 			return nil, err
 		}

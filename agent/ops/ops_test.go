@@ -434,6 +434,34 @@ func TestChangesOfOneWorkerGoInOrder(t *testing.T) {
 	}
 }
 
+// Whoever waits for a frozen worker, a day if need be, keeps nobody from another.
+func TestPatienceWithOneWorkerLeavesTheOthersReachable(t *testing.T) {
+	r := newRig(t)
+	r.node.Boot("a", "router")
+	r.node.Boot("b", "router")
+	r.until("both are ready", func() bool { return r.link.Has("worker.a.utcnow") && r.link.Has("worker.b.utcnow") })
+	release := r.node.Hang("worker.a.get_router_realms")
+	defer release()
+	ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour)
+	defer cancel()
+	const patient = 1024 // as many as the agent's session carries out
+	busy := make(chan struct{}, patient)
+	var wg sync.WaitGroup
+	for range patient {
+		wg.Go(func() {
+			if _, err := r.Call(ctx, as(wire.Viewer), "router.get_router_realms", wamp.List{"a"}, nil); cfcerr.KindOf(err) == cfcerr.Busy {
+				busy <- struct{}{}
+			}
+		})
+	}
+	r.until("some are told that they are too many", func() bool { return len(busy) == patient-500 })
+	r.must("router.get_router_realms", "b")
+	r.must("router.start_router_realm", "b", "x", map[string]any{"name": "com.x"})
+	r.must("node.stop_worker", "a") // the cure
+	cancel()
+	wg.Wait()
+}
+
 func TestAChangeThatIsNeverAnswered(t *testing.T) {
 	r := newRig(t)
 	r.node.Boot("a", "router")
