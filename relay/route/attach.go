@@ -112,7 +112,7 @@ func (r *realm) add(h *Hub, s *session) error {
 }
 
 // admit makes s the session of its node's agent. Of two sessions of one node
-// the first stays, when it still answers.
+// the first stays, when it still shows life.
 func (h *Hub) admit(ctx context.Context, s *session) error {
 	r := s.realm
 	r.mu.RLock()
@@ -135,7 +135,7 @@ func (h *Hub) admit(ctx context.Context, s *session) error {
 	n.mu.Unlock()
 	if first != nil {
 		ping, stop := context.WithTimeout(ctx, h.cfg.PongTimeout)
-		err := first.conn.Ping(ping)
+		err := first.conn.Alive(ping)
 		stop()
 		if err == nil {
 			h.log.Warn("two hosts with one identity", zap.String("realm", r.name), zap.String("node", n.id),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -181,6 +182,24 @@ func TestTwoAgentsOfOneNode(t *testing.T) {
 	if got := show(c.next()); got != "RESULT &{2 map[] [] map[]}" {
 		t.Errorf("then %s", got)
 	}
+}
+
+// An agent at the end of a slow line is not replaced because the ping of it waits
+// behind what is on its way there.
+func TestASlowAgentIsNotReplaced(t *testing.T) {
+	r := newRig(t, route.Config{PongTimeout: 3 * time.Second}, peer.Options{})
+	r.addNode("n1", oid1)
+	first, line := r.stalling("n1", wire.RoleNode)
+	first.ask(&wamp.Register{Request: 1, Options: wamp.Dict{}, Procedure: wamp.URI(wire.NodeProcedure("n1"))})
+	r.online("n1", true)
+	line.slow(2 * time.Millisecond)
+	c := r.raw(realmName, "alice", "owner", "cbor")
+	c.say(call(1, "cfc.remote.node.get_status", "n1", strings.Repeat("x", 8<<20)))
+	r.until("the call is on its way", func() bool { return metric(t, r, "cfc_relay_calls_in_flight") == "1" })
+	second := r.dial(realmName, "n1", wire.RoleNode, "cbor")
+	second.Send() <- &wamp.Hello{Realm: realmName, Details: callee()}
+	r.attachFails(cfcerr.DuplicateIdentity)
+	r.online("n1", true)
 }
 
 // attachFails waits for a log-in that is refused.

@@ -79,8 +79,45 @@ func (c *Conn) ping(pong chan struct{}) (number uint64) {
 	return number
 }
 
-// Ping asks the far side for a sign of life and waits for it.
+// Ping asks the far side for an answer and waits for it: all that was written
+// before has arrived then.
 func (c *Conn) Ping(ctx context.Context) error {
+	return c.await(ctx, func() bool { return false })
+}
+
+// Alive asks the far side for a sign of life and waits for one: on a slow line a
+// ping may not even have left in time. So it lives too when something comes in, or
+// what waits in the queue goes out.
+func (c *Conn) Alive(ctx context.Context) error {
+	reads := c.nc.reads.Load()
+	last := c.progress()
+	return c.await(ctx, func() bool {
+		before := last
+		last = c.progress()
+		return c.nc.reads.Load() != reads || before.stuck && last.stuck && (last.written != before.written || last.unsent < before.unsent)
+	})
+}
+
+// progress is how much has gone out. What the kernel takes at once says nothing of
+// the far side: that one counts only while it has taken too little.
+type progress struct {
+	stuck   bool
+	written uint64
+	unsent  int
+}
+
+func (c *Conn) progress() progress {
+	unsent := c.nc.unsent()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return progress{c.out.flushing, c.life.written, unsent}
+}
+
+// lookEvery is how often a sign of life other than a pong is looked for.
+const lookEvery = 50 * time.Millisecond
+
+// await sends a ping and waits for its answer, or until lives.
+func (c *Conn) await(ctx context.Context, lives func() bool) error {
 	pong := make(chan struct{})
 	number := c.ping(pong)
 	defer func() {
@@ -88,13 +125,21 @@ func (c *Conn) Ping(ctx context.Context) error {
 		delete(c.pings, number)
 		c.mu.Unlock()
 	}()
-	select {
-	case <-pong:
-		return nil
-	case <-c.closing:
-		return errors.New("no answer to a ping: the connection is closed")
-	case <-ctx.Done():
-		return ctx.Err()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-pong:
+			return nil
+		case <-c.closing:
+			return errors.New("no answer to a ping: the connection is closed")
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-look.C:
+			if lives() {
+				return nil
+			}
+		}
 	}
 }
 

@@ -330,6 +330,46 @@ func TestSlowLinkIsNotDead(t *testing.T) {
 	}
 }
 
+// Nor is it one without life, although a ping does not come through in time.
+func TestSlowLinkShowsLife(t *testing.T) {
+	conn, ws := stranger(t, peer.Options{WriteTimeout: time.Minute}, "wamp.2.cbor")
+	conn.Welcomed()
+	if err := conn.Write(&wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{strings.Repeat("x", 15<<20)}}); err != nil {
+		t.Fatal(err)
+	}
+	alive := func(d time.Duration) bool {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		return conn.Alive(ctx) == nil
+	}
+	for end := time.Now().Add(30 * time.Second); alive(200 * time.Millisecond); {
+		if time.Now().After(end) {
+			t.Fatal("a far side that takes nothing counts as alive")
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	defer stop()
+	_, r, err := ws.NextReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reading.Go(func() {
+		buf := make([]byte, 64<<10)
+		for ctx.Err() == nil {
+			if _, err := r.Read(buf); err != nil {
+				t.Errorf("the message was not to end so soon: %v", err)
+				return
+			}
+			time.Sleep(5 * time.Millisecond) // the slowness itself
+		}
+	})
+	if !alive(20 * time.Second) {
+		t.Error("a far side that takes what is sent does not count as alive")
+	}
+}
+
 func TestSilence(t *testing.T) {
 	// This far side never reads, so it never answers a ping.
 	conn, _ := stranger(t, peer.Options{PingInterval: 80 * time.Millisecond}, "wamp.2.cbor")
