@@ -428,8 +428,10 @@ func TestOneAnswerToSeveralPings(t *testing.T) {
 }
 
 func TestPingsKeepAlive(t *testing.T) {
-	server, cl := pair(t, peer.Options{PingInterval: 20 * time.Millisecond}, peer.DialOptions{PingInterval: 20 * time.Millisecond})
-	for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); {
+	// Three eighths of it are an answer's time, twice: enough on a busy machine.
+	const every = 200 * time.Millisecond
+	server, cl := pair(t, peer.Options{PingInterval: every}, peer.DialOptions{PingInterval: every})
+	for end := time.Now().Add(3 * every); time.Now().Before(end); {
 		if err := server.Ping(t.Context()); err != nil {
 			t.Fatal(err)
 		}
