@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"regexp"
 	"time"
 
 	"fabric.center/cfc/shared/catalog"
@@ -14,6 +15,10 @@ import (
 const completionTime = 2 * time.Second
 
 type completer = cobra.CompletionFunc
+
+// plainName is what every name is that can be completed. A shell puts what
+// several have in common on the command line as it is, and may obey anything else.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // nothing completes nothing, not even file names.
 func nothing(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -40,8 +45,8 @@ func (a *app) names(cmd *cobra.Command, o *catalog.Op, args ...any) []string {
 		v, err := a.do(ctx, s, o, wamp.List(args), nil)
 		list, _ := v.([]any)
 		for _, x := range list {
-			if name, ok := x.(string); ok {
-				names = append(names, clean(name))
+			if name, ok := x.(string); ok && plainName.MatchString(name) {
+				names = append(names, name)
 			}
 		}
 		return err

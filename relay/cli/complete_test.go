@@ -91,6 +91,16 @@ func TestCompletionIsBounded(t *testing.T) {
 	})
 }
 
+// What a node or a relay calls its workers and nodes stands on the operator's own
+// command line next.
+func TestCompletionOfWhatAShellObeys(t *testing.T) {
+	r := newRig(t)
+	r.answers["cfc.remote.node.get_workers"] = []any{"$(reboot)a", "$(reboot)b", "`id`", "a;b", "a b", "a\tb", "-f", "w\x1b[2J", "w-1.x_y", 7}
+	if got := r.complete("node", "get-worker", "n1", ""); !slices.Equal(got, []string{"w-1.x_y"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestCompletionWithoutAContext(t *testing.T) {
 	r := newRig(t)
 	r.env[envConfig] = r.dir + "/none"
