@@ -254,6 +254,23 @@ func TestCtrlCAtThePrompt(t *testing.T) {
 	}
 }
 
+// A pipe that says nothing is not waited for.
+func TestCtrlCAtAPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	h := newHost(t)
+	h.tty = r
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if code, _, errs := h.runContext(ctx, "pair", "ws://127.0.0.1:1"); code != cfcerr.Canceled.Exit() || !strings.Contains(errs, "no token was given") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+}
+
 // What a relay says does nothing to the terminal of who pairs with it.
 func TestAnEvilRelaysWords(t *testing.T) {
 	relay := relaytest.New(t, false)

@@ -61,7 +61,7 @@ func (a *App) pair() *cobra.Command {
 			}
 		}
 		if !noToken {
-			if r.Token, err = a.token(file); err != nil {
+			if r.Token, err = a.token(cmd.Context(), file); err != nil {
 				return err
 			}
 		}

@@ -24,41 +24,43 @@ var errOnCommandLine = errors.New("a token is not taken from the command line, w
 	"use --token-file, " + tokenVariable + ", standard input, or type it when asked; if it was a real one, revoke it")
 
 // token reads the one-time token: from the file that was named, the
-// environment, the terminal or standard input.
-func (a *App) token(file string) (string, error) {
+// environment, the terminal or standard input. Ctrl-C waits for none of them.
+func (a *App) token(ctx context.Context, file string) (text string, err error) {
 	switch {
 	case file != "":
-		return tokenFile(file)
+		text, err = console.Wait(ctx.Done(), func() (string, error) { return tokenFile(file) })
 	case a.env(tokenVariable) != "":
-		return strings.TrimSpace(a.env(tokenVariable)), nil
+		text = a.env(tokenVariable)
 	case term.IsTerminal(int(a.In.Fd())):
-		text, err := console.Secret(a.In, a.Err, "Token (one-time, not shown): ")
-		if errors.Is(err, context.Canceled) {
-			return "", failed(cfcerr.New(cfcerr.Canceled, "not paired: no token was given"))
-		}
-		if err != nil {
-			return "", fmt.Errorf("cannot read the token: %w", err)
-		}
-		return given(text)
+		text, err = console.Secret(a.In, a.Err, "Token (one-time, not shown): ")
+	default:
+		text, err = console.Wait(ctx.Done(), func() (string, error) { return firstLine(a.In) })
 	}
-	line, err := bufio.NewReader(io.LimitReader(a.In, longestToken)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	if errors.Is(err, context.Canceled) {
+		return "", failed(cfcerr.New(cfcerr.Canceled, "not paired: no token was given"))
+	}
+	if err != nil {
 		return "", fmt.Errorf("cannot read the token: %w", err)
 	}
-	return given(line)
+	return given(text)
+}
+
+func firstLine(in io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(in, longestToken)).ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return line, err
 }
 
 func tokenFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("cannot read the token: %w", err)
+		return "", err
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, longestToken))
-	if err != nil {
-		return "", fmt.Errorf("cannot read the token: %w", err)
-	}
-	return given(string(b))
+	return string(b), err
 }
 
 func given(s string) (string, error) {

@@ -58,13 +58,13 @@ func (l *login) run(ctx context.Context, url string) error {
 	if err := l.prepare(url); err != nil {
 		return err
 	}
-	token, err := l.givenToken()
+	token, err := l.givenToken(ctx)
 	if err != nil {
 		return err
 	}
 	s, err := l.join(ctx, token)
 	if errors.Is(err, cfcerr.Of(cfcerr.AuthenticationFailed)) && token == "" {
-		if token, err = l.askToken(); err != nil {
+		if token, err = l.askToken(ctx); err != nil {
 			return err
 		}
 		s, err = l.join(ctx, token)

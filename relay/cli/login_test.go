@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -212,6 +213,23 @@ func TestFailedLogin(t *testing.T) {
 		}
 		if after, _ := os.ReadFile(filepath.Join(r.dir, storeFile)); string(after) != string(before) {
 			t.Errorf("%s: the contexts were changed", tt.name)
+		}
+	}
+}
+
+// A pipe that says nothing is not waited for.
+func TestCtrlCAtAPipe(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{{"--token-file", "-"}, nil} {
+		r := newRig(t)
+		in, end := io.Pipe()
+		defer end.Close()
+		var errs strings.Builder
+		p := r.program(io.Discard, &errs)
+		p.Stdin = in
+		if exit := p.Run(ctx, append([]string{"login", newRelay}, args...)); exit != cfcerr.Canceled.Exit() || strings.Count(errs.String(), "\n") != 1 {
+			t.Errorf("%v: exit %d, %s", args, exit, errs.String())
 		}
 	}
 }

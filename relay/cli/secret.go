@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"fabric.center/cfc/shared/console"
 	"fabric.center/cfc/shared/wire"
 )
 
@@ -22,34 +24,41 @@ func holdsToken(arg string) bool { return tokenLike.MatchString(arg) }
 
 // givenToken is the token that was given without asking, or asked for where a
 // new key needs one; empty where the key may be known already.
-func (l *login) givenToken() (string, error) {
+func (l *login) givenToken(ctx context.Context) (string, error) {
 	switch {
 	case l.tokenFile == "-":
-		return readToken(l.Stdin)
+		return l.readToken(ctx)
 	case l.tokenFile != "":
-		f, err := os.Open(l.tokenFile)
-		if err != nil {
-			return "", fmt.Errorf("cannot read token: %w", err)
-		}
-		defer f.Close()
-		return readToken(f)
+		return console.Wait(ctx.Done(), func() (string, error) {
+			f, err := os.Open(l.tokenFile)
+			if err != nil {
+				return "", fmt.Errorf("cannot read token: %w", err)
+			}
+			defer f.Close()
+			return readToken(f)
+		})
 	case l.Getenv(envToken) != "":
 		return userToken(l.Getenv(envToken))
 	case l.made:
-		return l.askToken()
+		return l.askToken(ctx)
 	}
 	return "", nil
 }
 
-func (l *login) askToken() (string, error) {
+func (l *login) askToken(ctx context.Context) (string, error) {
 	if l.ReadSecret == nil {
-		return readToken(l.Stdin)
+		return l.readToken(ctx)
 	}
 	text, err := l.ReadSecret("Token (one-time, not shown): ")
 	if err != nil {
 		return "", fmt.Errorf("cannot read token: %w", err)
 	}
 	return userToken(text)
+}
+
+// readToken reads standard input, for which Ctrl-C does not wait.
+func (l *login) readToken(ctx context.Context) (string, error) {
+	return console.Wait(ctx.Done(), func() (string, error) { return readToken(l.Stdin) })
 }
 
 func readToken(r io.Reader) (string, error) {

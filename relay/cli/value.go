@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"fabric.center/cfc/shared/catalog"
+	"fabric.center/cfc/shared/console"
 	"fabric.center/cfc/shared/yamltext"
 	"github.com/goccy/go-yaml"
 )
@@ -147,23 +148,7 @@ func (r *reader) file(path string) ([]byte, error) {
 		}
 		r.stdin = nil
 	}
-	type content struct {
-		b   []byte
-		err error
-	}
-	read := make(chan content, 1)
-	// Nothing ends a read of a pipe but its other end: at the end of the command
-	// it is left to the end of the program.
-	go func() {
-		b, err := readAll(in, path)
-		read <- content{b, err}
-	}()
-	select {
-	case c := <-read:
-		return c.b, c.err
-	case <-r.done:
-		return nil, context.Canceled
-	}
+	return console.Wait(r.done, func() ([]byte, error) { return readAll(in, path) })
 }
 
 func readAll(in io.Reader, path string) ([]byte, error) {
