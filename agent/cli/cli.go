@@ -56,7 +56,7 @@ func (a *App) Main(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	for i, line := range strings.Split(withoutTokens(err.Error(), args), "\n") {
+	for i, line := range linesOf(err, withoutTokens(err.Error(), args)) {
 		if i == 0 {
 			line = "cfc-agent: " + line
 		}
@@ -66,6 +66,15 @@ func (a *App) Main(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.Err, text)
 	}
 	return exitCode(err)
+}
+
+// linesOf parts what is said here of several faults. What a relay says is one line.
+func linesOf(err error, text string) []string {
+	var answer *cfcerr.Error
+	if errors.As(err, &answer) {
+		return []string{text}
+	}
+	return strings.Split(text, "\n")
 }
 
 // hint says what to do about what this user may not: an installed agent's places

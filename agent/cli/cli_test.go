@@ -274,11 +274,11 @@ func TestCtrlCAtAPipe(t *testing.T) {
 // What a relay says does nothing to the terminal of who pairs with it.
 func TestAnEvilRelaysWords(t *testing.T) {
 	relay := relaytest.New(t, false)
-	relay.Refuse(cfcerr.New(cfcerr.NameTaken, "cannot join\x1b]0;owned\a\u202e\x1b[2J"))
+	relay.Refuse(cfcerr.New(cfcerr.NameTaken, "cannot join\x1b]0;owned\a\u202e\x1b[2J\nroot# "))
 	h := newHost(t)
 	h.in = relay.Invite("n1")
 	code, out, errs := h.run("pair", relay.URL())
-	if all := out + errs; code != cfcerr.NameTaken.Exit() || strings.ContainsAny(all, "\x1b\a\u202e") || !strings.Contains(all, `cannot join\x1b]0;owned`) {
+	if all := out + errs; code != cfcerr.NameTaken.Exit() || strings.ContainsAny(all, "\x1b\a\u202e") || !strings.Contains(all, `cannot join\x1b]0;owned`) || strings.Count(all, "\n") != 1 {
 		t.Errorf("exit %d, %q", code, all)
 	}
 }

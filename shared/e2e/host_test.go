@@ -111,6 +111,12 @@ func TestGuestsAreForOwners(t *testing.T) {
 	if _, err := call(t, operator, catalog.NodeStartWorker.Op, "n1", "guest1", "guest", options); cfcerr.KindOf(err) != cfcerr.NotAuthorized {
 		t.Errorf("an operator starts a guest by the other form: %v", err)
 	}
+	for option, value := range map[string]any{"python": "/bin/sh", "pythonpath": []any{"/tmp"}, "env": wamp.Dict{"vars": wamp.Dict{"LD_PRELOAD": "/tmp/x.so"}}} {
+		config := wamp.Dict{"type": "router", "options": wamp.Dict{option: value}}
+		if _, err := call(t, operator, catalog.NodeStartWorker.Op, "n1", "router9", config); cfcerr.KindOf(err) != cfcerr.NotAuthorized {
+			t.Errorf("an operator starts a router with option %s: %v", option, err)
+		}
+	}
 	if _, err := call(t, operator, catalog.NodeShutdownOp.Op, "n1"); cfcerr.KindOf(err) != cfcerr.NotAuthorized {
 		t.Errorf("an operator shuts the node down: %v", err)
 	}
