@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 
 	"fabric.center/cfc/shared/catalog"
@@ -170,8 +171,9 @@ func checkPath(at string, service map[string]any) error {
 }
 
 // codeOf says what in a transport's or a path's configuration runs code of its
-// author's: Web services that load it, authenticators that are functions, and an
-// archive that is fetched, which becomes a file wherever it says.
+// author's, or gets at files of the host: Web services that load code, authenticators
+// that are functions, an archive that is fetched, which becomes a file wherever it
+// says, and a folder that is shown, which may be the one of the agent's keys.
 func codeOf(config map[string]any) string {
 	switch t, _ := config["type"].(string); t {
 	case "wsgi", "resource", "cgi":
@@ -179,6 +181,13 @@ func codeOf(config map[string]any) string {
 	case "archive":
 		if config["origin"] != nil {
 			return "a path of type archive with an origin writes a file on the host"
+		}
+	case "static", "wap":
+		switch {
+		case config["sandbox"] == false:
+			return "a path of type wap without its sandbox runs code on the host"
+		case slices.ContainsFunc(filesOf(config), outside):
+			return "a path of type " + t + " shows files of the host, unless in a folder of the node's own"
 		}
 	case "function":
 		return "an authenticator of type function runs code on the host"
@@ -191,4 +200,24 @@ func codeOf(config map[string]any) string {
 		}
 	}
 	return ""
+}
+
+// filesOf are the paths in a service that shows files.
+func filesOf(service map[string]any) []any {
+	options, _ := wamp.AsDict(service["options"])
+	files := []any{service["directory"], service["resource"], options["default_file"], service["templates"]}
+	if templates, ok := wamp.AsDict(service["templates"]); ok {
+		files[3] = templates["resource"]
+	}
+	return files
+}
+
+// ownFolder is a path that stays within a directory and leaves the directory's
+// own files alone: among the node's are its keys. The node drops all but ASCII
+// from it.
+var ownFolder = regexp.MustCompile(`^([A-Za-z0-9_-][A-Za-z0-9._-]*/?)+$`)
+
+func outside(file any) bool {
+	path, ok := wamp.AsString(file)
+	return file != nil && !(ok && ownFolder.MatchString(path))
 }

@@ -70,15 +70,28 @@ func TestWhatRunsCode(t *testing.T) {
 		config d
 		code   bool
 	}{
-		"websocket":         {d{"type": "websocket", "endpoint": d{"type": "tcp"}}, false},
-		"a static ticket":   {d{"type": "websocket", "auth": d{"ticket": d{"type": "static", "principals": d{}}}}, false},
-		"a dynamic one":     {d{"type": "websocket", "auth": d{"ticket": d{"type": "dynamic", "authenticator": "com.x"}}}, false},
-		"a function":        {d{"type": "websocket", "auth": d{"ticket": d{"type": "function", "create": "x.y"}}}, true},
-		"wsgi on a path":    {d{"type": "web", "paths": d{"a": d{"type": "wsgi"}}}, true},
-		"cgi on a deep one": {d{"type": "web", "paths": d{"a": d{"type": "path", "paths": d{"b": d{"type": "cgi"}}}}}, true},
-		"a resource":        {d{"type": "resource"}, true},
-		"an archive":        {d{"type": "archive", "archive": "a.zip"}, false},
-		"one to be fetched": {d{"type": "web", "paths": d{"a": d{"type": "archive", "archive": "/x/a.pth", "origin": "https://x"}}}, true},
+		"websocket":          {d{"type": "websocket", "endpoint": d{"type": "tcp"}}, false},
+		"a static ticket":    {d{"type": "websocket", "auth": d{"ticket": d{"type": "static", "principals": d{}}}}, false},
+		"a dynamic one":      {d{"type": "websocket", "auth": d{"ticket": d{"type": "dynamic", "authenticator": "com.x"}}}, false},
+		"a function":         {d{"type": "websocket", "auth": d{"ticket": d{"type": "function", "create": "x.y"}}}, true},
+		"wsgi on a path":     {d{"type": "web", "paths": d{"a": d{"type": "wsgi"}}}, true},
+		"cgi on a deep one":  {d{"type": "web", "paths": d{"a": d{"type": "path", "paths": d{"b": d{"type": "cgi"}}}}}, true},
+		"a resource":         {d{"type": "resource"}, true},
+		"a folder":           {d{"type": "static", "directory": "web/v1.2"}, false},
+		"another's folder":   {d{"type": "web", "paths": d{"/": d{"type": "static", "directory": "/var/lib/cfc-agent/keys"}}}, true},
+		"one beside":         {d{"type": "static", "directory": "web/../../keys"}, true},
+		"that of the keys":   {d{"type": "static", "directory": "."}, true},
+		"files of a package": {d{"type": "static", "package": "autobahn", "resource": "web"}, false},
+		"one in disguise":    {d{"type": "static", "directory": "\u00e9../keys"}, true},
+		"a file instead":     {d{"type": "static", "directory": "web", "options": d{"default_file": "/etc/passwd"}}, true},
+		"beside a package":   {d{"type": "static", "package": "autobahn", "resource": "../../keys"}, true},
+		"pages":              {d{"type": "wap", "templates": "pages"}, false},
+		"pages of a package": {d{"type": "wap", "templates": d{"package": "x", "resource": "pages"}}, false},
+		"another's pages":    {d{"type": "wap", "templates": "/etc"}, true},
+		"pages beside":       {d{"type": "wap", "templates": d{"package": "x", "resource": ".."}}, true},
+		"pages that run":     {d{"type": "wap", "templates": "pages", "sandbox": false}, true},
+		"an archive":         {d{"type": "archive", "archive": "a.zip"}, false},
+		"one to be fetched":  {d{"type": "web", "paths": d{"a": d{"type": "archive", "archive": "/x/a.pth", "origin": "https://x"}}}, true},
 	} {
 		if got := codeOf(c.config); (got != "") != c.code {
 			t.Errorf("%s: %q", name, got)

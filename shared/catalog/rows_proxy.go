@@ -108,7 +108,7 @@ var (
 		Doc: "Show a path of a proxy's Web transport.", Returns: "id, transport_id, path, config", Secrets: transportSecrets, Errors: lookErrors,
 		Repair: "The node shows the transport instead."}))
 	ProxyStartPath = define[StartPathIn, Dict](proxy(Op{Name: "start_web_transport_service", Aliases: []string{"start_proxy_transport_path"}, Access: Write,
-		Doc:     "Start a path on a proxy's Web transport. A path that runs code of its author's (wsgi, resource, cgi) takes the role owner.",
+		Doc:     "Start a path on a proxy's Web transport. A path that runs code of its author's (wsgi, resource, cgi), or gets at files of the host (an archive with an origin; static and wap, unless in a folder within the node's directory), takes the role owner.",
 		Returns: "as get_web_transport_service", Secrets: transportSecrets, Emits: ProxyPathLife.starts(), Errors: startErrors}))
 	ProxyStopPath = define[OnPath, Dict](proxy(Op{Name: "stop_web_transport_service", Aliases: []string{"stop_proxy_transport_path"}, Access: Write,
 		Doc:     "Stop a path of a proxy's Web transport: requests for it are answered with 404. The root goes with the transport alone.",

@@ -127,7 +127,7 @@ var (
 		Repair: "The node shows the transport instead: the agent shows the path."})
 	TransportStartPath = define[StartPathIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_transport_path", Aliases: []string{"start_transport_path"},
 		Keys: []string{"router.start_web_transport_service"}, Scope: Worker, Access: Write,
-		Doc:     "Start a path on a Web transport, or on a universal one that has a Web part. The root comes with the transport alone. A path that runs code of its author's (wsgi, resource, cgi) takes the role owner.",
+		Doc:     "Start a path on a Web transport, or on a universal one that has a Web part. The root comes with the transport alone. A path that runs code of its author's (wsgi, resource, cgi), or gets at files of the host (an archive with an origin; static and wap, unless in a folder within the node's directory), takes the role owner.",
 		Returns: "as get_router_transport_path", Secrets: transportSecrets, Emits: TransportPathLife.starts(), Errors: startErrors})
 	TransportStopPath = define[OnPath, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_transport_path", Aliases: []string{"stop_transport_path"},
 		Keys: []string{"router.stop_web_transport_service"}, Scope: Worker, Access: Write,
