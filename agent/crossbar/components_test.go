@@ -87,7 +87,7 @@ func TestComponentsThatCannotBe(t *testing.T) {
 
 func TestAComponentThatIsNeverReadyIsTakenBack(t *testing.T) {
 	r := componentRig(t)
-	if _, err := r.Start(r.within(50*time.Millisecond), "alice", componentRef("c"), embedded("Never")); cfcerr.KindOf(err) != cfcerr.Timeout {
+	if _, err := r.Start(r.fake.Asked(r.ctx, "worker.w.start_router_component"), "alice", componentRef("c"), embedded("Never")); cfcerr.KindOf(err) != cfcerr.Timeout {
 		t.Fatalf("a start that is not answered: %v", err)
 	}
 	r.until("its session is ended", func() bool { return r.fake.Embedded("w", "a") == 0 })

@@ -70,7 +70,7 @@ func TestMemoryOfPartsGoesWithTheWhole(t *testing.T) {
 	r.fake.Boot("w", "router")
 	r.start("a", named("com.a"))
 	release := r.fake.Hang("worker.w.start_router_realm_role")
-	if _, err := r.Start(r.within(50*time.Millisecond), "alice", role("a", "x"), dict{"name": "x", "permissions": []any{}}); cfcerr.KindOf(err) != cfcerr.Timeout {
+	if _, err := r.Start(r.fake.Asked(r.ctx, "worker.w.start_router_realm_role"), "alice", role("a", "x"), dict{"name": "x", "permissions": []any{}}); cfcerr.KindOf(err) != cfcerr.Timeout {
 		t.Fatalf("a start that is not answered: %v", err)
 	}
 	b, err := os.ReadFile(filepath.Join(r.state, memoryFile))

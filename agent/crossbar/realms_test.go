@@ -164,7 +164,7 @@ func TestAStopThatNobodyAwaitedIsFinished(t *testing.T) {
 	r.fake.Boot("w", "router")
 	r.start("a", named("com.a"))
 	release := r.fake.Hang("worker.w.stop_router_realm")
-	if _, err := r.Stop(r.within(50*time.Millisecond), "alice", realm("a"), ops.StopOptions{}); cfcerr.KindOf(err) != cfcerr.Timeout {
+	if _, err := r.Stop(r.fake.Asked(r.ctx, "worker.w.stop_router_realm"), "alice", realm("a"), ops.StopOptions{}); cfcerr.KindOf(err) != cfcerr.Timeout {
 		t.Fatalf("a stop that is not answered: %v", err)
 	}
 	if got := r.ids(); got != "a" {
@@ -180,7 +180,7 @@ func TestAStartThatNobodyAwaitedIsTakenBack(t *testing.T) {
 	r := newRig(t, 0)
 	r.fake.Boot("w", "router")
 	release := r.fake.Hang("worker.w.start_router_realm")
-	if _, err := r.Start(r.within(50*time.Millisecond), "alice", realm("a"), named("com.a")); cfcerr.KindOf(err) != cfcerr.Timeout {
+	if _, err := r.Start(r.fake.Asked(r.ctx, "worker.w.start_router_realm"), "alice", realm("a"), named("com.a")); cfcerr.KindOf(err) != cfcerr.Timeout {
 		t.Fatalf("a start that is not answered: %v", err)
 	}
 	release()

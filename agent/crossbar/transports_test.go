@@ -182,7 +182,7 @@ func TestAPathThatNobodyAwaitedIsTakenBack(t *testing.T) {
 	r.fake.Boot("w", "router")
 	r.begin(transportRef("t"), web(1, dict{}))
 	release := r.fake.Hang("worker.w.start_web_transport_service")
-	if _, err := r.Start(r.within(50*time.Millisecond), "alice", pathRef("t", "a"), nodeinfo); cfcerr.KindOf(err) != cfcerr.Timeout {
+	if _, err := r.Start(r.fake.Asked(r.ctx, "worker.w.start_web_transport_service"), "alice", pathRef("t", "a"), nodeinfo); cfcerr.KindOf(err) != cfcerr.Timeout {
 		t.Fatalf("a start that is not answered: %v", err)
 	}
 	release()

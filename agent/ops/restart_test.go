@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"fabric.center/cfc/agent/ops"
 	"fabric.center/cfc/shared/catalog"
@@ -192,7 +191,7 @@ func TestRoutesAreNotMixedWithThoseThatAreStopped(t *testing.T) {
 func TestARouteThatNobodyAwaitedIsTakenBack(t *testing.T) {
 	r := proxyRig(t)
 	release := r.node.Hang("worker.p.start_proxy_realm_route")
-	v, err := r.within(100*time.Millisecond, wire.Owner, "proxy.start_proxy_realm_route", "p", "com.b", dict{"anonymous": "c1"})
+	v, err := r.Call(r.node.Asked(r.t.Context(), "worker.p.start_proxy_realm_route"), as(wire.Owner), "proxy.start_proxy_realm_route", wamp.List{"p", "com.b", dict{"anonymous": "c1"}}, nil)
 	wantKind(t, cfcerr.Timeout, v, err)
 	release()
 	r.until("it is stopped", func() bool { return r.node.Calls("worker.p.stop_proxy_realm_route") == 1 })

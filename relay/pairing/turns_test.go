@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"fabric.center/cfc/shared/cfcerr"
 )
@@ -25,6 +26,7 @@ type crowd struct {
 func (c *crowd) ask(ctx context.Context, user, name string) {
 	c.all.Go(func() {
 		back, err := c.take(ctx, user)
+		time.Sleep(time.Millisecond) // what it takes: meanwhile those behind it move up
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if err != nil {

@@ -207,6 +207,39 @@ func (n *Node) Calls(procedure string) int {
 	return n.calls[procedure]
 }
 
+// Asked is a context whose deadline passes as soon as the procedure is called once
+// more: a fixed one passes before that where the machine is busy.
+func (n *Node) Asked(ctx context.Context, procedure string) context.Context {
+	passed, before := make(chan struct{}), n.Calls(procedure)
+	go func() {
+		defer close(passed)
+		for n.Calls(procedure) == before {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	return asked{ctx, passed}
+}
+
+type asked struct {
+	context.Context
+	passed chan struct{}
+}
+
+func (a asked) Done() <-chan struct{} { return a.passed }
+
+func (a asked) Err() error {
+	select {
+	case <-a.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 // Register adds a procedure below the node's prefix.
 func (n *Node) Register(name string, f handler) { n.register(name, f) }
 
