@@ -241,25 +241,47 @@ func TestStopOfAWorkerThatIsNotReady(t *testing.T) {
 // What is taken back is the worker whose start was given up, and none that
 // somebody has started under its id since.
 func TestAnotherWorkerIsNotTakenBack(t *testing.T) {
+	for name, looks := range map[string]int{"given up at once": 0, "given up when it was looked at": 2} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 0)
+			r.end() // so that nobody else asks, and tasks wait for this test
+			r.end = func() {}
+			ctx, giveUp := context.WithCancel(r.ctx)
+			ended := make(chan error, 1)
+			go func() {
+				_, err := r.StartWorker(ctx, "alice", ops.WorkerSpec{ID: "w", Type: "router", Options: dict{"stuck": true}})
+				ended <- err
+			}()
+			r.until("it is starting", func() bool { return r.fake.Worker("w") != nil })
+			seen := r.fake.Calls("get_worker")
+			r.until("its start is looked at", func() bool { return r.fake.Calls("get_worker") >= seen+looks })
+			giveUp()
+			if err := <-ended; cfcerr.KindOf(err) != cfcerr.Canceled {
+				t.Errorf("the start that was given up: %v", err)
+			}
+			r.fake.Die("w")
+			r.fake.Boot("w", "router")
+			(<-r.tasks)(r.ctx)
+			if r.fake.Worker("w") == nil {
+				t.Error("another worker was taken back")
+			}
+		})
+	}
+}
+
+func TestAStartThatWasNotBegunIsNotTakenBack(t *testing.T) {
 	r := newRig(t, 0)
-	r.end() // so that nobody else asks, and tasks wait for this test
+	r.end()
 	r.end = func() {}
 	ctx, giveUp := context.WithCancel(r.ctx)
-	ended := make(chan error, 1)
-	go func() {
-		_, err := r.StartWorker(ctx, "alice", ops.WorkerSpec{ID: "w", Type: "router", Options: dict{"stuck": true}})
-		ended <- err
-	}()
-	r.until("it is starting", func() bool { return r.fake.Worker("w") != nil })
-	seen := r.fake.Calls("get_worker")
-	r.until("its start is looked at", func() bool { return r.fake.Calls("get_worker") > seen+1 })
 	giveUp()
-	if err := <-ended; cfcerr.KindOf(err) != cfcerr.Canceled {
+	if _, err := r.StartWorker(ctx, "alice", ops.WorkerSpec{ID: "w", Type: "router"}); cfcerr.KindOf(err) != cfcerr.Canceled {
 		t.Errorf("the start that was given up: %v", err)
 	}
-	r.fake.Die("w")
 	r.fake.Boot("w", "router")
-	(<-r.tasks)(r.ctx)
+	for len(r.tasks) > 0 {
+		(<-r.tasks)(r.ctx)
+	}
 	if r.fake.Worker("w") == nil {
 		t.Error("another worker was taken back")
 	}

@@ -34,7 +34,7 @@ func (n *Node) StartWorker(ctx context.Context, by string, spec ops.WorkerSpec) 
 	if err == nil && cpus != nil {
 		if err = n.pin(ctx, spec.ID, cpus); err != nil {
 			if _, failed := n.StopWorker(ctx, by, spec.ID, true); failed != nil {
-				n.takeBack(spec.ID, "")
+				n.takeBack(ctx, spec.ID, "")
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func (n *Node) start(ctx context.Context, spec ops.WorkerSpec, options map[strin
 		}
 		return nil, e
 	case unfinished(err):
-		n.takeBack(spec.ID, created)
+		n.takeBack(ctx, spec.ID, created)
 		return nil, givenUp(err, "worker "+spec.ID)
 	}
 	return nil, err
@@ -153,8 +153,19 @@ func (n *Node) pin(ctx context.Context, id string, cpus any) error {
 // takeBack ends a worker whose start has failed or was not awaited. One that
 // the node cannot stop yet, and whose process cannot be seen from here, is
 // stopped as soon as it is ready. One with its id that the node has made at
-// another time than created, where that is known, is somebody else's.
-func (n *Node) takeBack(id, created string) {
+// another time than created is somebody else's: so where that is not known it is
+// asked for now, as long as nobody else can start one. The node has made the
+// worker by the time it answers.
+func (n *Node) takeBack(ctx context.Context, id, created string) {
+	if created == "" {
+		asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerWait)
+		w, err := n.Worker(asked, id)
+		cancel()
+		if notThere(err) {
+			return
+		}
+		created = w.Created
+	}
 	n.later(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
