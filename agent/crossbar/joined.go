@@ -2,6 +2,8 @@ package crossbar
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"fabric.center/cfc/agent/ops"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -110,10 +112,17 @@ func (n *Node) forgetJoined(workers []ops.Worker) {
 		runs[seen.ID] = workerSeen(n, seen).site(ops.RouterRealm, "", "").place()
 	}
 	n.mu.Lock()
+	known := slices.Collect(maps.Keys(n.metas.joined))
+	n.mu.Unlock()
+	// The memory may be busy with a slow disk, for which nobody may hold up what the
+	// node says.
+	gone := slices.DeleteFunc(known, func(key joinedKey) bool {
+		at, ok := runs[key.worker]
+		return ok && !n.memory.hidden(at, key.realm)
+	})
+	n.mu.Lock()
 	defer n.mu.Unlock()
-	for key := range n.metas.joined {
-		if at, ok := runs[key.worker]; !ok || n.memory.hidden(at, key.realm) {
-			delete(n.metas.joined, key)
-		}
+	for _, key := range gone {
+		delete(n.metas.joined, key)
 	}
 }

@@ -2,6 +2,7 @@ package crossbar
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,31 @@ import (
 func (r *rig) meta(realm, procedure string, args ...any) (any, error) {
 	ref := ops.Ref{Kind: ops.RouterRealm, Worker: "w", ID: realm}
 	return r.Meta(r.within(20*time.Second), ref, procedure, wamp.List(args), nil)
+}
+
+// A slow disk holds up who keeps something on it, and not what the node says.
+func TestASlowDiskDoesNotHoldUpTheNode(t *testing.T) {
+	n := New(Config{})
+	n.metas.of("w", "r")
+	n.memory.mu.Lock() // as while it is written
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.forgetJoined([]ops.Worker{{ID: "w"}})
+	}()
+	stacks := make([]byte, 1<<20)
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*memory).hidden"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not ask the memory")
+		}
+	}
+	if n.mu.TryLock() {
+		n.mu.Unlock()
+	} else {
+		t.Error("the node's events wait for the disk")
+	}
+	n.memory.mu.Unlock()
+	<-done
 }
 
 func (r *rig) publishes(realm, topic string, args ...any) {
