@@ -175,6 +175,18 @@ func TestPairWithAndWithoutARunningAgent(t *testing.T) {
 	}
 }
 
+func TestPairedFromASnapItSaysHowASnapIsStarted(t *testing.T) {
+	for snap, want := range map[string]string{"cfc-agent": "start it with: snap start --enable cfc-agent\n", "code": "or: systemctl start cfc-agent\n"} {
+		h := newHost(t)
+		h.environ = append(h.environ, "SNAP_NAME="+snap) // of a terminal in another snap, say
+		relay := relaytest.New(t, true)
+		h.in = relay.Invite("n1") + "\n"
+		if code, out, errs := h.run("pair", relay.URL(), "--pin", relay.Pin()); code != 0 || !strings.HasSuffix(out, want) {
+			t.Errorf("in snap %s: exit %d, %q, %q", snap, code, out, errs)
+		}
+	}
+}
+
 func TestWhereTheTokenComesFrom(t *testing.T) {
 	for name, give := range map[string]func(h *host, token string) []string{
 		"standard input": func(h *host, token string) []string { h.in = token; return nil },

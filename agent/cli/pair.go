@@ -117,13 +117,21 @@ func (a *App) withDir(c daemon.Config, work func(*state.Dir) error) error {
 	return work(d)
 }
 
+// starter is what a person runs to start the agent, as it was installed.
+func (a *App) starter() string {
+	if a.env("SNAP_NAME") == "cfc-agent" {
+		return "snap start --enable cfc-agent"
+	}
+	return "cfc-agent run, or: systemctl start cfc-agent"
+}
+
 func (a *App) printPairing(p *state.Pairing, running, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(p)
 	}
 	fmt.Fprintf(a.Out, "paired: this host is node %s of realm %s\n  oid    %s\n  relay  %s\n", p.NodeID, p.Realm, p.OID, p.Relay)
 	if !running {
-		fmt.Fprintln(a.Out, "the agent is not running; start it with: cfc-agent run, or: systemctl start cfc-agent")
+		fmt.Fprintln(a.Out, "the agent is not running; start it with: "+a.starter())
 	}
 	return nil
 }
