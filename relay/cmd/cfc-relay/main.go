@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"fabric.center/cfc/shared/config"
 	"fabric.center/cfc/shared/logging"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // version is set by the linker.
@@ -91,11 +93,15 @@ func newCommand() *cobra.Command {
 }
 
 // configured adds the flags of the configuration to a command and gives the
-// function that loads it once they are parsed.
-func configured(cmd *cobra.Command) func() (server.Config, error) {
+// function that loads it once they are parsed. A command that uses one key of it
+// only names that, and shows no other flag.
+func configured(cmd *cobra.Command, used ...string) func() (server.Config, error) {
 	const variable = server.EnvPrefix + "CONFIG"
 	file := cmd.Flags().String("config", "", "configuration file (default "+server.DefaultFile+", or "+variable+")")
 	config.AddFlags(cmd.Flags(), server.Config{})
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		f.Hidden = len(used) > 0 && f.Name != "config" && !slices.Contains(used, f.Name)
+	})
 	return func() (server.Config, error) {
 		s := config.Sources{File: *file, EnvPrefix: server.EnvPrefix, Environ: os.Environ(), KnownEnv: []string{variable}, Flags: cmd.Flags()}
 		if s.File == "" {
@@ -143,7 +149,7 @@ func checkCommand() *cobra.Command {
 // readyCommand asks where nothing else could: an image of the relay has no curl.
 func readyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "ready", Short: "Ask the relay that runs here whether it is ready", Args: cobra.NoArgs}
-	load := configured(cmd)
+	load := configured(cmd, "monitor-listen")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := load()
 		if err != nil {
@@ -158,7 +164,7 @@ func readyCommand() *cobra.Command {
 
 func backupCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "backup FILE", Short: "Copy the relay's state into FILE, also while the relay runs", Args: cobra.ExactArgs(1)}
-	load := configured(cmd)
+	load := configured(cmd, "data")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := load()
 		if err != nil {
@@ -173,7 +179,7 @@ func backupCommand() *cobra.Command {
 
 func restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "restore FILE", Short: "Put back the relay's state from a backup; the relay must be stopped", Args: cobra.ExactArgs(1)}
-	load := configured(cmd)
+	load := configured(cmd, "data")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := load()
 		if err != nil {

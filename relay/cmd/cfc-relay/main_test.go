@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -114,6 +116,20 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("code %d with standard error %q", code, stderr)
 			}
 		})
+	}
+}
+
+// A command shows the flags that mean something to it.
+func TestHelpShowsTheCommandsOwnFlags(t *testing.T) {
+	for command, own := range map[string][]string{"backup": {"config", "data", "help"}, "restore": {"config", "data", "help"}, "ready": {"config", "help", "monitor-listen"}} {
+		_, help, _ := run(t, nil, command, "--help")
+		var flags []string
+		for _, m := range regexp.MustCompile(`(?m)^ +(?:-h, )?--(\S+)`).FindAllStringSubmatch(help, -1) {
+			flags = append(flags, m[1])
+		}
+		if !slices.Equal(flags, own) {
+			t.Errorf("%s shows %v, expected %v", command, flags, own)
+		}
 	}
 }
 
