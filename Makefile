@@ -110,7 +110,7 @@ bench: go-version venv docker build
 # Built, not `go run`, which would not pass SIGTERM on.
 run: go-version venv build
 	@$(BUILD) -o $(CACHE)/e2e/demo ./shared/e2e/demo
-	@CFC_BIN=$(CURDIR)/bin exec $(CACHE)/e2e/demo -port $(PORT)
+	@CFC_BIN=$(CURDIR)/bin exec $(CACHE)/e2e/demo -port "$(PORT)"
 
 venv:
 	@shared/e2e/setup.sh venv

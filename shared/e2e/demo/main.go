@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	port := flag.Int("port", 8080, "port of the relay on 127.0.0.1")
+	port := flag.String("port", "8080", "port of the relay on 127.0.0.1")
 	dir := flag.String("dir", ".run", "directory of everything, removed at the end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -25,10 +25,14 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, dir string, port int) error {
+func run(ctx context.Context, dir, port string) error {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	return (&fleet.Demo{Dir: abs, Port: port, Out: os.Stdout}).Run(ctx)
+	n, err := fleet.Port(port)
+	if err != nil {
+		return err
+	}
+	return (&fleet.Demo{Dir: abs, Port: n, Out: os.Stdout}).Run(ctx)
 }

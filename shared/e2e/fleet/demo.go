@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -37,12 +38,18 @@ type Demo struct {
 	agent *Agent
 }
 
+// Port reads the relay's port as a person gives it.
+func Port(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 65535 {
+		return 0, fmt.Errorf("cannot start the relay: there is no port %s; expected 1 to 65535, for example: make run PORT=8090", text)
+	}
+	return n, nil
+}
+
 // Run sets all up, says what to try, and serves until ctx ends or a part fails.
 // In the end nothing is left, neither a process nor a file.
 func (d *Demo) Run(ctx context.Context) (err error) {
-	if d.Port < 1 || d.Port > 65535 {
-		return fmt.Errorf("cannot start the relay: there is no port %d; expected 1 to 65535, for example: make run PORT=8090", d.Port)
-	}
 	unlock, err := d.lock()
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -136,12 +135,14 @@ func TestAlarms(t *testing.T) {
 	}
 }
 
-// A port that is none is not one that is in use.
+// A port that is none is not one that is in use, and one line says so.
 func TestDemoKnowsPorts(t *testing.T) {
-	for _, port := range []int{-1, 0, 65536, 99999} {
-		d := Demo{Dir: t.TempDir(), Port: port, Out: io.Discard}
-		if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no port") {
-			t.Errorf("port %d: %v", port, err)
+	for _, port := range []string{"-1", "0", "65536", "99999", "abc", "", "80 80"} {
+		if n, err := Port(port); err == nil || !strings.Contains(err.Error(), "there is no port "+port) {
+			t.Errorf("port %s: %d, %v", port, n, err)
 		}
+	}
+	if n, err := Port("8090"); err != nil || n != 8090 {
+		t.Errorf("a port: %d, %v", n, err)
 	}
 }
