@@ -206,7 +206,7 @@ func (m *memory) save() error {
 	}
 	if err = durable.WriteFile(m.path, b, 0o600); err != nil {
 		m.log.Error("cannot keep the memory of object ids", zap.Error(err))
-		return cfcerr.New(cfcerr.Unavailable, "cannot change this: the agent cannot write its state").With("part", "state directory").With("reason", "not writable")
+		return cfcerr.New(cfcerr.Unavailable, "cannot change this: the agent cannot write its state: %s", durable.Why(err)).With("part", "state directory").With("reason", durable.Why(err))
 	}
 	return nil
 }

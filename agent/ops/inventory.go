@@ -80,8 +80,9 @@ type Inventory struct {
 	// ended has the version at which something ended, by worker id or the
 	// object's key, until what was seen is newer: else an end that came while
 	// the node was being asked would be followed by a start that is none.
-	ended map[string]uint64
-	saved []byte // content of the file
+	ended   map[string]uint64
+	saved   []byte // content of the file
+	unsaved bool   // it could not be written
 }
 
 type entry struct {

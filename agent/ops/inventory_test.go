@@ -12,6 +12,7 @@ import (
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // told keeps events as "name ids reason by", but for those that say again
@@ -59,6 +60,26 @@ func (w Worker) with(k *Kind, parent, id string) Worker {
 }
 
 func (v *Inventory) see(all ...Worker) { v.Seen(v.Mark(), all, nil) }
+
+// A disk that stays full is told once, not with each look at the node.
+func TestAnInventoryThatCannotBeKept(t *testing.T) {
+	core, logs := observer.New(zap.ErrorLevel)
+	dir := filepath.Join(t.TempDir(), "later")
+	v := newInventory(Config{NodeID: func() string { return "n1" }, Publish: (&told{}).publish, StateDir: dir, Log: zap.New(core)})
+	for range 3 {
+		v.see(worker("w", "1", "a"))
+	}
+	if logs.Len() != 1 {
+		t.Errorf("told %d times", logs.Len())
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	v.see(worker("w", "1", "a"))
+	if _, err := os.Stat(filepath.Join(dir, inventoryFile)); err != nil {
+		t.Error(err)
+	}
+}
 
 func TestWhatOthersChangeIsToldOnce(t *testing.T) {
 	v, r := newTestInventory("")

@@ -131,8 +131,8 @@ func (j *journal) begun(x restart) error {
 		j.restarts[x.Worker] = old
 	}
 	j.log.Error("cannot keep the journal of restarts", zap.Error(err))
-	return cfcerr.New(cfcerr.Unavailable, "cannot restart worker %s: the agent cannot write its state", x.Worker).
-		With("part", "state directory").With("reason", "not writable").With("worker_id", x.Worker)
+	return cfcerr.New(cfcerr.Unavailable, "cannot restart worker %s: the agent cannot write its state: %s", x.Worker, durable.Why(err)).
+		With("part", "state directory").With("reason", durable.Why(err)).With("worker_id", x.Worker)
 }
 
 // ended drops a restart of which nothing is left to do.

@@ -112,8 +112,11 @@ func (v *Inventory) save() {
 		return
 	}
 	if err := durable.WriteFile(filepath.Join(v.cfg.StateDir, inventoryFile), b, 0o600); err != nil {
-		v.cfg.Log.Error("cannot keep the inventory", zap.Error(err))
+		if !v.unsaved { // said once: it is tried again every other second
+			v.cfg.Log.Error("cannot keep the inventory", zap.Error(err))
+		}
+		v.unsaved = true
 		return
 	}
-	v.saved = b
+	v.saved, v.unsaved = b, false
 }

@@ -4,9 +4,11 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // WriteFile replaces path with data. The mode is exact, whatever the umask.
@@ -74,6 +76,15 @@ func fill(f *os.File, data []byte, mode os.FileMode) error {
 		return err
 	}
 	return f.Close()
+}
+
+// Why is what the system says of a write that failed, without the path.
+func Why(err error) string {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number.Error()
+	}
+	return "not writable"
 }
 
 // Remove deletes path so that it stays deleted after a crash. A path that is
