@@ -3,8 +3,10 @@ package route
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
 )
 
@@ -42,5 +44,16 @@ func TestArmedLate(t *testing.T) {
 	c.arm()
 	if h.wheel.count != 0 || !c.over.Load() {
 		t.Errorf("%d entries on the wheel", h.wheel.count)
+	}
+}
+
+// A call that meets an agent whose session ends, before its node counts as offline,
+// is told since when and why like any other.
+func TestACallThatMeetsTheEndOfAnAgent(t *testing.T) {
+	online := time.Now().Add(-time.Hour)
+	n := &node{id: "n1", presence: Presence{Online: true, Since: online}}
+	var e *cfcerr.Error
+	if err := n.offline(); !errors.As(err, &e) || e.Kind != cfcerr.NodeOffline || e.Details["reason"] != peer.ReasonClosed || *e.Details["since"].(*string) <= wire.Time(online) {
+		t.Errorf("got %v, %v", err, e.Details)
 	}
 }

@@ -192,7 +192,11 @@ func (r *realm) tell(e *catalog.Event, args wamp.List) {
 
 func (n *node) offline() error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	return cfcerr.New(cfcerr.NodeOffline, "cannot reach node %s: its agent is not connected (%s)", n.id, n.presence.Reason).
-		With("node_id", n.id).With("since", wire.OptionalTime(n.presence.Since)).With("reason", n.presence.Reason)
+	p := n.presence
+	n.mu.Unlock()
+	if p.Online { // its agent goes this moment, which is about to be told
+		p.Since, p.Reason = time.Now(), peer.ReasonClosed
+	}
+	return cfcerr.New(cfcerr.NodeOffline, "cannot reach node %s: its agent is not connected (%s)", n.id, p.Reason).
+		With("node_id", n.id).With("since", wire.OptionalTime(p.Since)).With("reason", p.Reason)
 }
