@@ -44,7 +44,7 @@ LIST  = $(GO) list ./...
 UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
 WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(call without,crossbar,/e2e(/driver|/readme)?$$) $(call without,docker,/e2e/docker$$) $(call without,packages,/e2e/debian$$))
 
-.PHONY: build packages image test test-short lint docs bench run venv js docker pack clean go-version cc
+.PHONY: build packages image test test-boot test-short lint docs bench run venv js docker pack clean go-version cc
 
 # The same flags for all that is built: what is compiled once serves them all.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath
@@ -74,7 +74,12 @@ image: build
 test: go-version cc venv js docker pack $(NFPM) build
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $(UNIT)
-	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 3 -timeout 20m $(WHOLE)
+	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 3 -timeout 20m -skip '^TestBoot$$' $(WHOLE)
+
+# Boots a copy of this machine by systemd-nspawn, which not every place that runs
+# the tests may do: see packaging/README.md.
+test-boot: go-version venv pack $(NFPM) build
+	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -timeout 15m -run '^TestBoot$$' ./packaging/e2e/debian
 
 test-short: go-version
 	$(GO) test -vet=off -timeout 55s $(UNIT)

@@ -118,8 +118,9 @@ exec chroot . cat
 
 // host is a Debian of the test's own.
 type host struct {
-	t   *testing.T
-	pid int
+	t    *testing.T
+	pid  int
+	root string // where its own mounts have it
 }
 
 func newHost(t *testing.T) *host {
@@ -127,7 +128,8 @@ func newHost(t *testing.T) *host {
 	if os.Getuid() != 0 {
 		t.Fatal("cannot install packages: it takes root; leave it out: CFC_WITHOUT=packages")
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "bash", "-c", script, t.TempDir(), built.dir)
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "bash", "-c", script, dir, built.dir)
 	var fault bytes.Buffer
 	cmd.Stderr = &fault
 	in, err := cmd.StdinPipe()
@@ -149,7 +151,7 @@ func newHost(t *testing.T) *host {
 		in.Close()
 		t.Fatalf("cannot make a root of the test's own: %v, %v\n%s", err, cmd.Wait(), &fault)
 	}
-	h := &host{t, cmd.Process.Pid}
+	h := &host{t, cmd.Process.Pid, filepath.Join(dir, "root")}
 	h.forget()
 	return h
 }
