@@ -11,16 +11,16 @@ import (
 
 // liveness is what the beat compares.
 type liveness struct {
-	written uint64 // grows with everything that the far side takes
-	reads   uint64 // as of the last ping
-	wrote   uint64
+	written uint64   // grows with everything that the kernel takes
+	reads   uint64   // as of the last ping
+	sent    progress // likewise
 	misses  int
 	waiting bool // a ping is out
 }
 
 // startBeat pings every interval. A ping is missed when three eighths of an
-// interval later nothing at all has come in, and nothing of what was queued
-// has gone out: a slow link is not a dead one.
+// interval later nothing at all has come in, and nothing of what stood before
+// it has arrived: a slow link is not a dead one.
 func (c *Conn) startBeat() {
 	if c.opt.PingInterval > 0 {
 		c.mu.Lock()
@@ -30,17 +30,17 @@ func (c *Conn) startBeat() {
 }
 
 func (c *Conn) beat() {
+	reads, sent := c.nc.reads.Load(), c.progress()
 	patience := c.opt.PingInterval * 3 / 8
 	c.mu.Lock()
 	if c.state != open {
 		c.mu.Unlock()
 		return
 	}
-	reads := c.nc.reads.Load()
 	l := &c.life
 	if l.waiting {
 		l.waiting = false
-		if reads != l.reads || l.written != l.wrote && c.out.flushing {
+		if reads != l.reads || sent.since(l.sent) {
 			l.misses = 0
 		} else {
 			l.misses++
@@ -58,9 +58,33 @@ func (c *Conn) beat() {
 	c.beating.Reset(patience)
 	c.mu.Unlock()
 	c.ping(nil)
+	sent = c.progress()
 	c.mu.Lock()
-	l.wrote = l.written
+	l.sent = sent
 	c.mu.Unlock()
+}
+
+// progress is how far that has come which was sent. What our kernel has taken
+// says nothing of the far side; what the far side's kernel has taken does, as long
+// as there is more to come, behind which a ping waits. (For a process that is
+// frozen its kernel goes on only until its buffer is full.)
+type progress struct {
+	more  bool
+	moved uint64
+}
+
+func (p progress) since(before progress) bool {
+	return p.more && before.more && p.moved != before.moved
+}
+
+func (c *Conn) progress() progress {
+	acked, left, known := c.nc.taken()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !known {
+		return progress{c.out.flushing, c.life.written}
+	}
+	return progress{c.out.flushing || left > 0, acked}
 }
 
 // ping sends a ping that pong answers, if anybody waits for that. Pings are
@@ -86,31 +110,15 @@ func (c *Conn) Ping(ctx context.Context) error {
 }
 
 // Alive asks the far side for a sign of life and waits for one: on a slow line a
-// ping may not even have left in time. So it lives too when something comes in, or
-// what waits in the queue goes out.
+// ping may not even have arrived in time. So it lives too when something comes in,
+// or what was sent before arrives.
 func (c *Conn) Alive(ctx context.Context) error {
-	reads := c.nc.reads.Load()
-	last := c.progress()
+	reads, sent := c.nc.reads.Load(), c.progress()
 	return c.await(ctx, func() bool {
-		before := last
-		last = c.progress()
-		return c.nc.reads.Load() != reads || before.stuck && last.stuck && (last.written != before.written || last.unsent < before.unsent)
+		before := sent
+		sent = c.progress()
+		return c.nc.reads.Load() != reads || sent.since(before)
 	})
-}
-
-// progress is how much has gone out. What the kernel takes at once says nothing of
-// the far side: that one counts only while it has taken too little.
-type progress struct {
-	stuck   bool
-	written uint64
-	unsent  int
-}
-
-func (c *Conn) progress() progress {
-	unsent := c.nc.unsent()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return progress{c.out.flushing, c.life.written, unsent}
 }
 
 // lookEvery is how often a sign of life other than a pong is looked for.

@@ -14,6 +14,8 @@ import (
 	"fabric.center/cfc/shared/peer"
 	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/gorilla/websocket"
+	"io"
+	"net"
 )
 
 // stranger is a far side without any of our code above the WebSocket.
@@ -367,6 +369,34 @@ func TestSlowLinkShowsLife(t *testing.T) {
 	})
 	if !alive(20 * time.Second) {
 		t.Error("a far side that takes what is sent does not count as alive")
+	}
+}
+
+// Nor when the kernel has taken all of it at once, and the link takes its time.
+func TestSlowLinkBehindTheKernel(t *testing.T) {
+	conn, ws := stranger(t, peer.Options{PingInterval: 600 * time.Millisecond}, "wamp.2.cbor")
+	conn.Welcomed()
+	if err := ws.NetConn().(*net.TCPConn).SetReadBuffer(32 << 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Write(&wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{strings.Repeat("x", 1<<20)}}); err != nil {
+		t.Fatal(err)
+	}
+	_, r, err := ws.NextReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for b := make([]byte, 4<<10); err == nil; {
+		_, err = r.Read(b)
+		time.Sleep(10 * time.Millisecond) // the slowness itself
+	}
+	if took := time.Since(began); err != io.EOF || took < 2*time.Second || conn.Reason() != "" {
+		t.Errorf("after %s: %v, the connection has ended: %q", took, err, conn.Reason())
+	}
+	wait(t, conn.Done(), "end of who does not read")
+	if conn.Reason() != peer.ReasonSilent {
+		t.Errorf("it ended: %s", conn.Reason())
 	}
 }
 
