@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -55,7 +54,7 @@ func NewBoots(stateDir string, log *zap.Logger) *Boots {
 }
 
 func readBoots(path string) (host.Process, error) {
-	text, err := os.ReadFile(path)
+	text, err := durable.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return host.Process{}, nil
 	}

@@ -15,12 +15,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
 	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/durable"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 	"go.uber.org/zap"
@@ -160,7 +160,7 @@ func (e *Engine) tls() (*tls.Config, error) {
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if e.cfg.CA != "" {
-		pem, err := os.ReadFile(e.cfg.CA)
+		pem, err := durable.ReadFile(e.cfg.CA)
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
+	"fabric.center/cfc/shared/durable"
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/image"
@@ -128,7 +129,7 @@ func (e *Engine) credentials(domain string) (string, error) {
 	if i.Mode().Perm()&0o077 != 0 {
 		return "", fmt.Errorf("%s has mode %#o, others can read it; expected 0600", e.cfg.Credentials, i.Mode().Perm())
 	}
-	b, err := os.ReadFile(e.cfg.Credentials)
+	b, err := durable.ReadFile(e.cfg.Credentials)
 	if err != nil {
 		return "", err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -51,7 +50,7 @@ type store struct {
 // the store is empty.
 func openStore(dir string) (*store, error) {
 	path := filepath.Join(dir, storeFile)
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &store{Version: storeVersion, dir: dir}, nil
 	}

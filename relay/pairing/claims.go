@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
-	"os"
 	"strings"
 
 	"fabric.center/cfc/relay/audit"
@@ -94,7 +93,7 @@ func (m *Manager) FirstOwner(ctx context.Context) (path string, err error) {
 
 // firstOwnerGood reports whether the file has the token that the store knows.
 func (m *Manager) firstOwnerGood(ctx context.Context, path string) (bool, error) {
-	text, err := os.ReadFile(path)
+	text, err := durable.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

@@ -9,10 +9,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
+	"fabric.center/cfc/shared/durable"
 	"go.uber.org/zap"
 )
 
@@ -53,7 +53,7 @@ func loadCertificate(t TLS) (*loaded, error) {
 
 func readCertificate(t TLS) (files [2][]byte, err error) {
 	for i, path := range []string{t.Certificate, t.Key} {
-		if files[i], err = os.ReadFile(path); err != nil {
+		if files[i], err = durable.ReadFile(path); err != nil {
 			return files, fmt.Errorf("cannot read certificate: %w", err)
 		}
 	}

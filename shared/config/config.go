@@ -35,11 +35,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 
+	"fabric.center/cfc/shared/durable"
 	"github.com/spf13/pflag"
 )
 
@@ -133,7 +133,7 @@ func (l *loader) readFile(path string, optional bool) error {
 	if path == "" {
 		return nil
 	}
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadGiven(path)
 	if errors.Is(err, fs.ErrNotExist) && optional {
 		return nil
 	}

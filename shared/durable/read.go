@@ -18,7 +18,7 @@ import (
 // alone writes the file: what crashes have left of writes is removed.
 func Load(path string, parse func([]byte) error) (aside string, err error) {
 	removeHalf(path)
-	b, err := os.ReadFile(path)
+	b, err := ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -43,8 +43,19 @@ func removeHalf(path string) {
 	}
 }
 
-// maxRead bounds what ReadFile reads.
+// maxRead bounds what is read of one file.
 const maxRead = 16 << 20
+
+// ReadGiven reads a file that a person has named for this once, which may be a
+// pipe too: what comes is waited for, but not without end.
+func ReadGiven(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readBounded(f)
+}
 
 // ReadFile reads a file of which somebody else may have made anything: one that
 // is no regular file would be waited for, or never end.
@@ -61,9 +72,13 @@ func ReadFile(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
 	}
+	return readBounded(f)
+}
+
+func readBounded(f *os.File) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(f, maxRead+1))
 	if err == nil && len(b) > maxRead {
-		err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %d MiB", maxRead>>20)}
+		err = &fs.PathError{Op: "read", Path: f.Name(), Err: fmt.Errorf("larger than %d MiB", maxRead>>20)}
 	}
 	return b, err
 }

@@ -43,6 +43,24 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
+func TestReadGiven(t *testing.T) {
+	if _, err := ReadGiven("/dev/zero"); err == nil || !strings.Contains(err.Error(), "/dev/zero: larger than 16 MiB") {
+		t.Errorf("what has no end: %v", err)
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(pipe, []byte("text"), 0o600) }()
+	if b, err := ReadGiven(pipe); string(b) != "text" || err != nil {
+		t.Errorf("a pipe: %q, %v", b, err)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state.json")

@@ -60,7 +60,7 @@ func Load(path string) (Key, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return Key{}, fmt.Errorf("cannot use key %s: mode is %#o, others can read it; expected 0600", path, info.Mode().Perm())
 	}
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if err != nil {
 		return Key{}, fmt.Errorf("cannot read key: %w", err)
 	}

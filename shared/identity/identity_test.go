@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -201,6 +202,17 @@ func TestKeyFileThatIsDamagedIsKept(t *testing.T) {
 	}
 	_, err := LoadOrCreate(filepath.Join(t.TempDir(), "no", "such", "dir", "user.key"))
 	check(t, "no directory", err, "cannot write")
+}
+
+// Who reads a pipe waits for whoever writes it, for ever.
+func TestKeyFileThatIsAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadOrCreate(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a pipe as a key file: %v", err)
+	}
 }
 
 func TestKeyPrintsAsItsPublicHalf(t *testing.T) {
