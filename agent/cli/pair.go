@@ -166,7 +166,7 @@ func (a *App) unpair() *cobra.Command {
 		case p == nil:
 			fmt.Fprintln(a.Out, "not paired any more")
 		default:
-			fmt.Fprintf(a.Out, "not paired any more. The relay %s still lists node %s in realm %s; an owner removes it there with: cfc node rm\n", p.Relay, p.NodeID, p.Realm)
+			fmt.Fprintf(a.Out, "not paired any more. The relay %s lists node %s in realm %s until an owner removes it there with: cfc node rm\n", p.Relay, p.NodeID, p.Realm)
 		}
 		return nil
 	}
