@@ -16,6 +16,7 @@ import (
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/identity"
+	"fabric.center/cfc/shared/wire"
 	"github.com/gammazero/nexus/v3/wamp"
 	"go.uber.org/goleak"
 )
@@ -260,6 +261,8 @@ func TestAnotherWorkerIsNotTakenBack(t *testing.T) {
 				t.Errorf("the start that was given up: %v", err)
 			}
 			r.fake.Die("w")
+			born := wire.Time(time.Now()) // the node tells workers apart by the millisecond
+			r.until("the next one is younger", func() bool { return wire.Time(time.Now()) != born })
 			r.fake.Boot("w", "router")
 			(<-r.tasks)(r.ctx)
 			if r.fake.Worker("w") == nil {
