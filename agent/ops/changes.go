@@ -134,7 +134,6 @@ func (v *Inventory) found(mark uint64, worker string, all []Object, by string) {
 			v.appearObject(w, r, o.Name, by)
 		}
 	}
-	v.version++
 	v.save()
 }
 

@@ -272,7 +272,7 @@ func (v *Inventory) seenObjects(mark uint64, e *workerEntry, w Worker, late map[
 		switch old := e.objects[r]; {
 		case old != nil:
 			v.stays(e, old, o, mark)
-		case !late[r.key()]:
+		case !late[r.key()] && !e.begins(r):
 			v.appearObject(e, r, o.Name, "").born = o.Born
 		}
 	}
@@ -282,6 +282,13 @@ func (v *Inventory) seenObjects(mark uint64, e *workerEntry, w Worker, late map[
 			v.dropObject(e, o, o.reason(), o.by, nil)
 		}
 	}
+}
+
+// begins reports whether an operation works on what the object belongs to; it
+// tells of the object afterwards.
+func (e *workerEntry) begins(r Ref) bool {
+	parent := e.objects[Ref{Kind: r.Kind.Parent, Worker: r.Worker, ID: r.Parent}]
+	return parent != nil && parent.busy > 0
 }
 
 // stays is an object that was told to run and does: perhaps it is another one,
@@ -394,6 +401,8 @@ func (v *Inventory) log(worker, reason string) {
 // appearObject tells of an object that runs.
 func (v *Inventory) appearObject(w *workerEntry, r Ref, name, by string) *objectEntry {
 	e := w.addObject(r, name)
+	v.version++
+	e.touched = v.version // who looked before may not have seen it
 	v.tell(r.Kind.Life.Starting, e, catalog.Dict{"by": by})
 	v.objectUp(e, by)
 	return e

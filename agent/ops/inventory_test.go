@@ -171,10 +171,14 @@ func TestObjectsWithinObjects(t *testing.T) {
 	v.stopping(v.Mark(), realm("w", "a"), "eve")(nil)
 	r.want(t, "stopped", "router_realm_stopping w a - eve", "router_realm_role_stopped w a y realm stopped eve", "router_realm_stopped w a stopped eve")
 	mark := v.Mark()
-	v.starting(realm("w", "a"), "com.a", "bob")("", nil)
+	finish := v.starting(realm("w", "a"), "com.a", "bob")
+	v.see(full) // before the node has answered
+	finish("", nil)
 	v.found(mark, "w", full.Objects[1:], "bob")
 	r.want(t, "started with its roles", "router_realm_starting w a - bob", "router_realm_started w a - bob",
 		"router_realm_role_starting w a x - bob", "router_realm_role_started w a x - bob", "router_realm_role_starting w a y - bob", "router_realm_role_started w a y - bob")
+	v.Seen(mark, []Worker{worker("w", "1", "a")}, nil)
+	r.want(t, "who looked before its roles were there")
 	v.see()
 	r.want(t, "all gone", "router_realm_role_stopped w a y worker stopped -", "router_realm_role_stopped w a x worker stopped -", "router_realm_stopped w a worker stopped -", "worker_stopped w ended -")
 }
