@@ -23,8 +23,8 @@ type place struct {
 	agent     *fleet.Agent
 }
 
-// settle pairs one more host, by way of the url, and starts it.
-func settle(t *testing.T, users *session.Session, name, realm, id, url string) place {
+// settle pairs and starts one more host.
+func settle(t *testing.T, users *session.Session, name, realm, id string) place {
 	t.Helper()
 	node, err := fleet.FindNode()
 	if err != nil {
@@ -37,7 +37,7 @@ func settle(t *testing.T, users *session.Session, name, realm, id, url string) p
 	d, _ := wamp.AsDict(must(t, users, catalog.CreateToken.Op, string(wire.ForNode), wamp.Dict{"realm": realm, "node_id": id}))
 	token, _ := wamp.AsString(d["token"])
 	stage.secrets["the token of "+name] = token
-	if err := a.Pair(within(t, time.Minute), url, token); err != nil {
+	if err := a.Pair(within(t, time.Minute), stage.Relay.URL(), token); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Start(t.Context()); err != nil {
@@ -111,7 +111,7 @@ func TestSeveralHosts(t *testing.T) {
 	}()
 	there := join(t, other)
 	first := place{realm, "n1", stage.Agent}
-	second, third := settle(t, users, "second", realm, "n2", stage.Relay.URL()), settle(t, users, "third", other, "n1", stage.Relay.URL())
+	second, third := settle(t, users, "second", realm, "n2"), settle(t, users, "third", other, "n1")
 	first.attached(t, here)
 	second.attached(t, here)
 	third.attached(t, there)

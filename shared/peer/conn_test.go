@@ -4,22 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"fabric.center/cfc/shared/peer"
 	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/gorilla/websocket"
-	"io"
-	"net"
+	"golang.org/x/sys/unix"
 )
 
 // stranger is a far side without any of our code above the WebSocket.
 func stranger(t *testing.T, o peer.Options, protocols ...string) (*peer.Conn, *websocket.Conn) {
+	t.Helper()
+	return strangerBy(t, net.Dialer{}, o, protocols...)
+}
+
+func strangerBy(t *testing.T, by net.Dialer, o peer.Options, protocols ...string) (*peer.Conn, *websocket.Conn) {
 	t.Helper()
 	conns := make(chan *peer.Conn, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -28,7 +35,7 @@ func stranger(t *testing.T, o peer.Options, protocols ...string) (*peer.Conn, *w
 		}
 	}))
 	t.Cleanup(srv.Close)
-	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: 5 * time.Second}
+	d := websocket.Dialer{NetDialContext: by.DialContext, Subprotocols: protocols, HandshakeTimeout: 5 * time.Second}
 	ws, _, err := d.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -374,7 +381,14 @@ func TestSlowLinkShowsLife(t *testing.T) {
 
 // Nor when the kernel has taken all of it at once, and the link takes its time.
 func TestSlowLinkBehindTheKernel(t *testing.T) {
-	conn, ws := stranger(t, peer.Options{PingInterval: 600 * time.Millisecond}, "wamp.2.cbor")
+	// Loopback's own segments have 64 KB: what is acknowledged moves by steps.
+	segments := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if failed := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1400) }); failed != nil {
+			return failed
+		}
+		return err
+	}}
+	conn, ws := strangerBy(t, segments, peer.Options{PingInterval: time.Second}, "wamp.2.cbor")
 	conn.Welcomed()
 	if err := ws.NetConn().(*net.TCPConn).SetReadBuffer(32 << 10); err != nil {
 		t.Fatal(err)
@@ -391,7 +405,7 @@ func TestSlowLinkBehindTheKernel(t *testing.T) {
 		_, err = r.Read(b)
 		time.Sleep(10 * time.Millisecond) // the slowness itself
 	}
-	if took := time.Since(began); err != io.EOF || took < 2*time.Second || conn.Reason() != "" {
+	if took := time.Since(began); err != io.EOF || took < 2400*time.Millisecond || conn.Reason() != "" {
 		t.Errorf("after %s: %v, the connection has ended: %q", took, err, conn.Reason())
 	}
 	wait(t, conn.Done(), "end of who does not read")

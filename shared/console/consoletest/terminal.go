@@ -61,10 +61,11 @@ func Resize(t testing.TB, f *os.File, rows, cols uint16) {
 func Control(t testing.TB, f *os.File, do func(fd int) error) {
 	t.Helper()
 	raw, err := f.SyscallConn()
-	if err == nil {
-		err = errors.Join(raw.Control(func(fd uintptr) { err = do(int(fd)) }), err)
-	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = do(int(fd)) }); err != nil || failed != nil {
+		t.Fatal(errors.Join(err, failed))
 	}
 }
