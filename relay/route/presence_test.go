@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"fabric.center/cfc/relay/route"
+	"fabric.center/cfc/shared/badline"
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/peer"
@@ -187,19 +190,29 @@ func TestTwoAgentsOfOneNode(t *testing.T) {
 // An agent at the end of a slow line is not replaced because the ping of it waits
 // behind what is on its way there.
 func TestASlowAgentIsNotReplaced(t *testing.T) {
-	r := newRig(t, route.Config{PongTimeout: 3 * time.Second}, peer.Options{})
+	if !badline.Within(t) {
+		return
+	}
+	badline.Line{Rate: 200_000, Delay: 50 * time.Millisecond, Queue: 32 << 10}.Start(t)
+	r := serveRig(t, func(h http.Handler) *httptest.Server { return badline.Server(t, h) }, route.Config{PongTimeout: time.Second}, peer.Options{})
 	r.addNode("n1", oid1)
-	first, line := r.stalling("n1", wire.RoleNode)
-	first.ask(&wamp.Register{Request: 1, Options: wamp.Dict{}, Procedure: wamp.URI(wire.NodeProcedure("n1"))})
-	r.online("n1", true)
-	line.slow(2 * time.Millisecond)
+	near := r.url
+	r.url = badline.FarURL(near)
+	first := r.rawAgent("n1", "cbor")
+	first.Welcomed()
+	r.url = near
 	c := r.raw(realmName, "alice", "owner", "cbor")
-	c.say(call(1, "cfc.remote.node.get_status", "n1", strings.Repeat("x", 8<<20)))
+	c.say(call(1, "cfc.remote.node.get_status", "n1", strings.Repeat("x", 1<<19)))
 	r.until("the call is on its way", func() bool { return metric(t, r, "cfc_relay_calls_in_flight") == "1" })
 	second := r.dial(realmName, "n1", wire.RoleNode, "cbor")
 	second.Send() <- &wamp.Hello{Realm: realmName, Details: callee()}
 	r.attachFails(cfcerr.DuplicateIdentity)
 	r.online("n1", true)
+	if i, ok := first.next().(*wamp.Invocation); !ok || len(i.Arguments) != 2 {
+		t.Errorf("the first got %v", i)
+	}
+	first.Close()
+	wait(t, first.Done(), "end of the first")
 }
 
 // attachFails waits for a log-in that is refused.

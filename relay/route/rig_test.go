@@ -47,6 +47,12 @@ type rig struct {
 
 func newRig(t *testing.T, cfg route.Config, o peer.Options) *rig {
 	t.Helper()
+	return serveRig(t, httptest.NewUnstartedServer, cfg, o)
+}
+
+// serveRig is newRig with a server of another network.
+func serveRig(t *testing.T, serve func(http.Handler) *httptest.Server, cfg route.Config, o peer.Options) *rig {
+	t.Helper()
 	r := &rig{t: t, attached: make(chan error, 10_000)}
 	cfg.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	on := cfg.OnPresence
@@ -70,13 +76,14 @@ func newRig(t *testing.T, cfg route.Config, o peer.Options) *rig {
 	if err := r.hub.AddRealm(realmName); err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	srv := serve(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		c, err := peer.Upgrade(w, req, o)
 		if err != nil {
 			return
 		}
 		r.attached <- r.login(req.Context(), c, req.URL.Query())
 	}))
+	srv.Start()
 	t.Cleanup(func() {
 		cancel()
 		wait(t, r.stopped, "end of the hub")

@@ -18,22 +18,20 @@ import (
 )
 
 // stallable is a connection whose reads can be stopped: what a frozen process
-// looks like from afar. Or they can be slow, as on a bad line.
+// looks like from afar.
 type stallable struct {
 	net.Conn
 	mu      sync.Mutex
 	stalled chan struct{} // closed to go on
-	pause   time.Duration // before each read
 }
 
 func (s *stallable) Read(b []byte) (int, error) {
 	s.mu.Lock()
-	wait, pause := s.stalled, s.pause
+	wait := s.stalled
 	s.mu.Unlock()
 	if wait != nil {
 		<-wait
 	}
-	time.Sleep(pause)
 	return s.Conn.Read(b)
 }
 
@@ -51,14 +49,6 @@ func (s *stallable) stall(t *testing.T) (resume func()) {
 	})
 	t.Cleanup(resume)
 	return resume
-}
-
-// slow has each read wait. The kernel takes little meanwhile, as a line does.
-func (s *stallable) slow(pause time.Duration) {
-	_ = s.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pause = pause
 }
 
 // stalling dials a session that can be stalled.

@@ -9,18 +9,24 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// liveness is what the beat compares.
+// liveness is what the beat goes by. It is the beat's alone.
 type liveness struct {
-	written uint64   // grows with everything that the kernel takes
-	reads   uint64   // as of the last ping
-	sent    progress // likewise
+	sign    sign
 	misses  int
 	waiting bool // a ping is out
 }
 
+// sign is what a ping's far side is to show since: anything that comes in. Until
+// the ping itself has arrived, that what stands before it does will do: a slow
+// link is not a dead one.
+type sign struct {
+	reads uint64 // as of the ping
+	place uint64 // where the ping ends in all that was ever queued
+	moved uint64 // how much had arrived at the last look
+}
+
 // startBeat pings every interval. A ping is missed when three eighths of an
-// interval later nothing at all has come in, and nothing of what stood before
-// it has arrived: a slow link is not a dead one.
+// interval later the far side has shown no sign of life.
 func (c *Conn) startBeat() {
 	if c.opt.PingInterval > 0 {
 		c.mu.Lock()
@@ -30,66 +36,58 @@ func (c *Conn) startBeat() {
 }
 
 func (c *Conn) beat() {
-	reads, sent := c.nc.reads.Load(), c.progress()
 	patience := c.opt.PingInterval * 3 / 8
-	c.mu.Lock()
-	if c.state != open {
-		c.mu.Unlock()
-		return
-	}
 	l := &c.life
-	if l.waiting {
-		l.waiting = false
-		if reads != l.reads || sent.since(l.sent) {
-			l.misses = 0
-		} else {
-			l.misses++
-		}
-		if l.misses >= 2 {
-			c.mu.Unlock()
-			c.drop(ReasonSilent)
-			return
-		}
-		c.beating.Reset(c.opt.PingInterval - patience)
-		c.mu.Unlock()
+	if !l.waiting {
+		l.waiting = true
+		reads := c.nc.reads.Load()
+		_, place := c.ping(nil)
+		if reads != l.sign.reads || l.sign.place == 0 {
+			l.sign = sign{reads: reads, place: place}
+		} // else the first ping that was not answered is waited for
+		c.arriving(&l.sign)
+		c.beatIn(patience)
 		return
 	}
-	l.waiting, l.reads = true, reads
-	c.beating.Reset(patience)
-	c.mu.Unlock()
-	c.ping(nil)
-	sent = c.progress()
-	c.mu.Lock()
-	l.sent = sent
-	c.mu.Unlock()
+	l.waiting = false
+	if came := c.nc.reads.Load() != l.sign.reads; c.arriving(&l.sign) || came {
+		l.misses = 0
+	} else if l.misses++; l.misses >= 2 {
+		c.drop(ReasonSilent)
+		return
+	}
+	c.beatIn(c.opt.PingInterval - patience)
 }
 
-// progress is how far that has come which was sent. What our kernel has taken
-// says nothing of the far side; what the far side's kernel has taken does, as long
-// as there is more to come, behind which a ping waits. (For a process that is
-// frozen its kernel goes on only until its buffer is full.)
-type progress struct {
-	more  bool
-	moved uint64
-}
-
-func (p progress) since(before progress) bool {
-	return p.more && before.more && p.moved != before.moved
-}
-
-func (c *Conn) progress() progress {
-	acked, left, known := c.nc.taken()
+func (c *Conn) beatIn(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !known {
-		return progress{c.out.flushing, c.life.written}
+	if c.state == open {
+		c.beating.Reset(d)
 	}
-	return progress{c.out.flushing || left > 0, acked}
+}
+
+// arriving tells whether the ping is under way still, and more has arrived since
+// the last look. What our kernel has taken says nothing of the far side; what the
+// far side's kernel has acknowledged does, up to the ping: that one wants an answer
+// by the far side itself, which may be frozen. Under TLS, records make our kernel
+// count a little more than was queued, and the ping a little later.
+func (c *Conn) arriving(s *sign) bool {
+	c.mu.Lock()
+	written := c.out.queued - uint64(c.out.taken+c.out.pending())
+	c.mu.Unlock()
+	moved, left, known := c.nc.taken()
+	if !known {
+		moved = written
+	}
+	before := s.moved
+	s.moved = moved
+	return s.place+uint64(left) > written && moved != before
 }
 
 // ping sends a ping that pong answers, if anybody waits for that. Pings are
-// numbered in the order in which they go out.
-func (c *Conn) ping(pong chan struct{}) (number uint64) {
+// numbered in the order in which they go out; place is that of sign.
+func (c *Conn) ping(pong chan struct{}) (number, place uint64) {
 	c.pinging.Lock()
 	defer c.pinging.Unlock()
 	c.mu.Lock()
@@ -100,52 +98,58 @@ func (c *Conn) ping(pong chan struct{}) (number uint64) {
 	}
 	c.mu.Unlock()
 	_ = c.ws.WriteControl(websocket.PingMessage, strconv.AppendUint(nil, number, 36), time.Time{})
-	return number
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return number, c.out.queued
 }
 
 // Ping asks the far side for an answer and waits for it: all that was written
 // before has arrived then.
 func (c *Conn) Ping(ctx context.Context) error {
-	return c.await(ctx, func() bool { return false })
+	_, err := c.await(ctx, func() bool { return false })
+	return err
 }
 
-// Alive asks the far side for a sign of life and waits for one: on a slow line a
-// ping may not even have arrived in time. So it lives too when something comes in,
-// or what was sent before arrives.
+// Alive asks the far side for a sign of life and waits for one: an answer, or
+// anything else that comes in. On a slow line the ping may not even have arrived
+// when ctx ends; then it lives if what stands before the ping arrives.
 func (c *Conn) Alive(ctx context.Context) error {
-	reads, sent := c.nc.reads.Load(), c.progress()
-	return c.await(ctx, func() bool {
-		before := sent
-		sent = c.progress()
-		return c.nc.reads.Load() != reads || sent.since(before)
-	})
+	reads := c.nc.reads.Load()
+	arriving, err := c.await(ctx, func() bool { return c.nc.reads.Load() != reads })
+	if arriving {
+		return nil
+	}
+	return err
 }
 
 // lookEvery is how often a sign of life other than a pong is looked for.
 const lookEvery = 50 * time.Millisecond
 
-// await sends a ping and waits for its answer, or until lives.
-func (c *Conn) await(ctx context.Context, lives func() bool) error {
+// await sends a ping and waits for its answer, or until lives. When ctx ends
+// before, it tells whether the ping is under way still, and comes nearer.
+func (c *Conn) await(ctx context.Context, lives func() bool) (arriving bool, err error) {
 	pong := make(chan struct{})
-	number := c.ping(pong)
+	number, place := c.ping(pong)
 	defer func() {
 		c.mu.Lock()
 		delete(c.pings, number)
 		c.mu.Unlock()
 	}()
+	s := sign{place: place}
+	c.arriving(&s)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
 		select {
 		case <-pong:
-			return nil
+			return false, nil
 		case <-c.closing:
-			return errors.New("no answer to a ping: the connection is closed")
+			return false, errors.New("no answer to a ping: the connection is closed")
 		case <-ctx.Done():
-			return ctx.Err()
+			return c.arriving(&s), ctx.Err()
 		case <-look.C:
 			if lives() {
-				return nil
+				return false, nil
 			}
 		}
 	}

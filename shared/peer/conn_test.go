@@ -4,29 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"fabric.center/cfc/shared/peer"
 	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/gorilla/websocket"
-	"golang.org/x/sys/unix"
 )
 
 // stranger is a far side without any of our code above the WebSocket.
 func stranger(t *testing.T, o peer.Options, protocols ...string) (*peer.Conn, *websocket.Conn) {
-	t.Helper()
-	return strangerBy(t, net.Dialer{}, o, protocols...)
-}
-
-func strangerBy(t *testing.T, by net.Dialer, o peer.Options, protocols ...string) (*peer.Conn, *websocket.Conn) {
 	t.Helper()
 	conns := make(chan *peer.Conn, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,7 +26,7 @@ func strangerBy(t *testing.T, by net.Dialer, o peer.Options, protocols ...string
 		}
 	}))
 	t.Cleanup(srv.Close)
-	d := websocket.Dialer{NetDialContext: by.DialContext, Subprotocols: protocols, HandshakeTimeout: 5 * time.Second}
+	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: 5 * time.Second}
 	ws, _, err := d.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -336,81 +327,6 @@ func TestSlowLinkIsNotDead(t *testing.T) {
 		if got < 6<<20 {
 			time.Sleep(time.Millisecond) // the slowness itself
 		}
-	}
-}
-
-// Nor is it one without life, although a ping does not come through in time.
-func TestSlowLinkShowsLife(t *testing.T) {
-	conn, ws := stranger(t, peer.Options{WriteTimeout: time.Minute}, "wamp.2.cbor")
-	conn.Welcomed()
-	if err := conn.Write(&wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{strings.Repeat("x", 15<<20)}}); err != nil {
-		t.Fatal(err)
-	}
-	alive := func(d time.Duration) bool {
-		ctx, cancel := context.WithTimeout(t.Context(), d)
-		defer cancel()
-		return conn.Alive(ctx) == nil
-	}
-	for end := time.Now().Add(30 * time.Second); alive(200 * time.Millisecond); {
-		if time.Now().After(end) {
-			t.Fatal("a far side that takes nothing counts as alive")
-		}
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	var reading sync.WaitGroup
-	defer reading.Wait()
-	defer stop()
-	_, r, err := ws.NextReader()
-	if err != nil {
-		t.Fatal(err)
-	}
-	reading.Go(func() {
-		buf := make([]byte, 64<<10)
-		for ctx.Err() == nil {
-			if _, err := r.Read(buf); err != nil {
-				t.Errorf("the message was not to end so soon: %v", err)
-				return
-			}
-			time.Sleep(5 * time.Millisecond) // the slowness itself
-		}
-	})
-	if !alive(20 * time.Second) {
-		t.Error("a far side that takes what is sent does not count as alive")
-	}
-}
-
-// Nor when the kernel has taken all of it at once, and the link takes its time.
-func TestSlowLinkBehindTheKernel(t *testing.T) {
-	// Loopback's own segments have 64 KB: what is acknowledged moves by steps.
-	segments := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if failed := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1400) }); failed != nil {
-			return failed
-		}
-		return err
-	}}
-	conn, ws := strangerBy(t, segments, peer.Options{PingInterval: time.Second}, "wamp.2.cbor")
-	conn.Welcomed()
-	if err := ws.NetConn().(*net.TCPConn).SetReadBuffer(32 << 10); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Write(&wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{strings.Repeat("x", 1<<20)}}); err != nil {
-		t.Fatal(err)
-	}
-	_, r, err := ws.NextReader()
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	for b := make([]byte, 4<<10); err == nil; {
-		_, err = r.Read(b)
-		time.Sleep(10 * time.Millisecond) // the slowness itself
-	}
-	if took := time.Since(began); err != io.EOF || took < 2400*time.Millisecond || conn.Reason() != "" {
-		t.Errorf("after %s: %v, the connection has ended: %q", took, err, conn.Reason())
-	}
-	wait(t, conn.Done(), "end of who does not read")
-	if conn.Reason() != peer.ReasonSilent {
-		t.Errorf("it ended: %s", conn.Reason())
 	}
 }
 

@@ -29,11 +29,11 @@ func (d *direct) init() {
 
 // tryWrite writes what goes out without waiting and says how much that was.
 func (n *netConn) tryWrite(b []byte) int {
-	if n.raw == nil {
+	if n.sock == nil || !n.plain {
 		return 0
 	}
 	n.direct.b, n.direct.n = b, 0
-	_ = n.raw.Write(n.direct.fn)
+	_ = n.sock.Write(n.direct.fn)
 	n.direct.b = nil
 	return n.direct.n
 }

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -14,7 +15,8 @@ import (
 // network, what it has queued for others is sent off.
 type netConn struct {
 	net.Conn
-	raw    syscall.RawConn // of a plain TCP or Unix connection, for writes that do not wait
+	sock   syscall.RawConn // nil where there is no socket of this machine
+	plain  bool            // what is written goes into the socket as it is
 	conn   atomic.Pointer[Conn]
 	reads  atomic.Uint64 // grows with everything that comes in
 	direct direct
@@ -28,10 +30,13 @@ const maxOpening = 64 << 10
 var errOpening = errors.New("its answer to the upgrade is endless")
 
 func wrapConn(nc net.Conn) *netConn {
-	n := &netConn{Conn: nc}
+	n := &netConn{Conn: nc, plain: true}
+	if t, ok := nc.(*tls.Conn); ok {
+		nc, n.plain = t.NetConn(), false
+	}
 	if sc, ok := nc.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			n.raw = raw
+		if sock, err := sc.SyscallConn(); err == nil {
+			n.sock = sock
 		}
 	}
 	n.direct.init()

@@ -28,6 +28,7 @@ type queue struct {
 	pend     *[]byte
 	pong     []byte // the answer to the last ping, empty when it is given
 	taken    int    // bytes that are being written
+	queued   uint64 // bytes that were ever queued
 	flushing bool
 	idle     chan struct{} // made by who waits, closed when all is written
 }
@@ -185,6 +186,7 @@ func (q *queue) append(opcode byte, mask bool, head []byte, rest tail) {
 	n := len(head) + rest.len()
 	q.room(n + maxHead)
 	b := *q.pend
+	before := len(b)
 	b = append(b, 0x80|opcode)
 	var masked byte
 	if mask {
@@ -206,6 +208,7 @@ func (q *queue) append(opcode byte, mask bool, head []byte, rest tail) {
 	if mask {
 		xor(b[at+4:], [4]byte(b[at:]))
 	}
+	q.queued += uint64(len(b) - before)
 	*q.pend = b
 }
 
@@ -244,6 +247,7 @@ func (c *Conn) control(frame []byte) {
 func (q *queue) control(frame []byte) {
 	q.room(len(frame))
 	*q.pend = append(*q.pend, frame...)
+	q.queued += uint64(len(frame))
 }
 
 // flush writes what the kernel takes at once; for the rest it starts the
@@ -274,7 +278,6 @@ func (c *Conn) take(done *[]byte) *[]byte {
 	c.room.Broadcast()
 	if done != nil {
 		c.out.taken = 0
-		c.life.written++
 		buffers.put(done)
 	}
 	if len(c.out.pong) > 0 {
@@ -310,7 +313,6 @@ func (c *Conn) flushRest(b *[]byte, n int) {
 			n += k
 			c.mu.Lock()
 			c.out.taken -= k
-			c.life.written++
 			c.room.Broadcast()
 			c.mu.Unlock()
 			if err == nil || k > 0 && !isTLS && errors.Is(err, os.ErrDeadlineExceeded) {
