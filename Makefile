@@ -44,7 +44,7 @@ LIST  = $(GO) list ./...
 UNIT  = $$($(LIST) | grep -vE '/e2e(/|$$)')
 WHOLE = $$($(LIST) | grep -E '/e2e(/|$$)' $(call without,crossbar,/e2e(/driver|/readme)?$$) $(call without,docker,/e2e/docker$$) $(call without,packages,/e2e/debian$$))
 
-.PHONY: build packages image test test-boot test-short lint docs bench run venv js docker pack clean go-version cc
+.PHONY: build packages image test test-boot test-short lint docs bench run venv js docker debian snap clean go-version
 
 # The same flags for all that is built: what is compiled once serves them all.
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath
@@ -59,7 +59,7 @@ build: go-version
 
 # The programs are those of `make build`: the flags and the source are the same,
 # and so is every byte.
-packages: go-version pack $(NFPM)
+packages: go-version snap $(NFPM)
 	@rm -rf dist
 	@for arch in $(ARCHS); do \
 	  export ARCH=$$arch BIN=.cache/packages/$$arch DESCRIPTION='$(VERSION)'; \
@@ -71,14 +71,14 @@ packages: go-version pack $(NFPM)
 image: build
 	@DESCRIPTION='$(VERSION)' IMAGE='$(IMAGE)' packaging/build.sh image
 
-test: go-version cc venv js docker pack $(NFPM) build
+test: go-version debian venv js $(if $(findstring packages,$(CFC_WITHOUT)),,snap $(NFPM)) build
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $(UNIT)
 	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 3 -timeout 20m -skip '^TestBoot$$' $(WHOLE)
 
 # Boots a copy of this machine by systemd-nspawn, which not every place that runs
 # the tests may do: see packaging/README.md.
-test-boot: go-version venv pack $(NFPM) build
+test-boot: go-version venv $(NFPM) build
 	CFC_BIN=$(CURDIR)/bin $(GO) test -count=1 -timeout 15m -run '^TestBoot$$' ./packaging/e2e/debian
 
 test-short: go-version
@@ -124,13 +124,14 @@ js:
 	@shared/e2e/setup.sh js
 
 docker:
-	@shared/e2e/setup.sh docker
+	@shared/e2e/setup.sh debian docker
 
-cc:
-	@shared/e2e/setup.sh cc
+debian:
+	@shared/e2e/setup.sh debian race crossbar docker packages
 
-pack:
-	@shared/e2e/setup.sh pack
+snap:
+	@shared/e2e/setup.sh debian pack
+	@shared/e2e/setup.sh snap
 
 go-version:
 	@v=$$($(GO) env GOVERSION 2>/dev/null || true); \

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Sets up what the tests and the demo need beside Go, once: `setup.sh venv` the
 # stock Crossbar.io node and Autobahn|Python in .cache/venv, `setup.sh js`
-# autobahn-js in .cache/js, `setup.sh docker` Debian's Docker Engine and registry,
-# of which the tests start their own, `setup.sh cc` the C compiler without which
-# Go has no race detector, `setup.sh pack` what packages are built and checked by.
+# autobahn-js in .cache/js, `setup.sh snap` what packs the agent's snap in
+# .cache/bin, `setup.sh debian PART…` the programs of Debian that a part takes: race
+# the C compiler without which Go has no race detector, crossbar Node.js, docker an
+# engine and a registry, of which the tests start their own, pack what builds
+# packages, packages what checks them as well.
 #
 # An environment is rebuilt when the pins, the interpreter or its place change,
 # and when a build was interrupted: the stamp is written last.
@@ -16,44 +18,53 @@ js=$root/.cache/js
 
 fail() { printf '%s\n' "$@" >&2; exit 1; }
 
-# install NAME...: Debian packages, where this user may.
+# install NAME...: Debian packages, where this user may. What comes with a service
+# does not start it: nobody but the tests needs one.
 install() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
   echo "installing $* with apt-get" >&2
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >&2 ||
-    { apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >&2; }
+  apt-get update -qq >&2 || true
+  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
-cc() {
-  command -v gcc >/dev/null || command -v clang >/dev/null || install gcc libc6-dev ||
-    fail "cannot run the race detector: it needs a C compiler" "try: sudo apt-get install gcc libc6-dev"
-}
+left_out() { case ",${CFC_WITHOUT:-}," in *,"$1",*) ;; *) false ;; esac; }
 
-# The engine of the package is not started: nobody but the tests needs one.
-docker() {
-  case ",${CFC_WITHOUT:-}," in *,docker,*) echo "left out by CFC_WITHOUT: the Docker Engine"; return;; esac
-  command -v dockerd >/dev/null && command -v docker-registry >/dev/null && return
-  RUNLEVEL=1 install --no-install-recommends docker.io docker-registry ||
-    fail "cannot test against a Docker Engine: it needs dockerd and docker-registry" \
-      "try: sudo apt-get install docker.io docker-registry, or leave it out: CFC_WITHOUT=docker"
+declare -A takes=(
+  [race]="${CC:-gcc}:gcc ${CC:-gcc}:libc6-dev"
+  [crossbar]="node:nodejs npm:npm"
+  [docker]="dockerd:docker.io docker-registry:docker-registry"
+  [pack]="mksquashfs:squashfs-tools"
+  [packages]="mksquashfs:squashfs-tools shellcheck:shellcheck systemd-analyze:systemd"
+)
+
+# debian PART...: all is installed, or asked for, at once: who is told one thing
+# after another starts as often.
+debian() {
+  local part tool missing=() without=() fault=()
+  for part; do
+    ! left_out "$part" || { echo "left out by CFC_WITHOUT: $part"; continue; }
+    case $part in docker | packages) [ "$(id -u)" = 0 ] || { without+=("$part"); continue; } ;; esac
+    for tool in ${takes[$part]}; do
+      command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
+    done
+  done
+  [ ${#missing[@]} = 0 ] || install "${missing[@]}" ||
+    fault+=("cannot go on without ${missing[*]}" "try: sudo apt-get install ${missing[*]}")
+  [ ${#without[@]} = 0 ] ||
+    fault+=("cannot test ${without[*]}: it takes root" "try: leave it out, CFC_WITHOUT=$(IFS=,; echo "${without[*]}")")
+  [ ${#fault[@]} = 0 ] || fail "${fault[@]}"
 }
 
 # Of snapd nothing but the command `snap pack` is needed: it is taken out of the
 # package, for installing that brings services, udev and AppArmor along.
-pack() {
-  case ",${CFC_WITHOUT:-}," in *,packages,*) echo "left out by CFC_WITHOUT: the packages"; return;; esac
-  local tool tmp missing=()
-  for tool in mksquashfs:squashfs-tools shellcheck:shellcheck systemd-analyze:systemd; do
-    command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
-  done
-  [ ${#missing[@]} = 0 ] || RUNLEVEL=1 install --no-install-recommends "${missing[@]}" ||
-    fail "cannot build packages: they take ${missing[*]}" "try: sudo apt-get install ${missing[*]}, or leave them out: CFC_WITHOUT=packages"
+snap() {
+  local tmp
   [ ! -x "$root/.cache/bin/snap" ] || return 0
   mkdir -p "$root/.cache/bin"
   tmp=$(mktemp -d "$root/.cache/snapd.XXXXXX")
   (cd "$tmp" && { apt-get download -qq snapd || { apt-get update -qq && apt-get download -qq snapd; }; } &&
     dpkg-deb --fsys-tarfile snapd_*.deb | tar -x ./usr/bin/snap && mv usr/bin/snap "$root/.cache/bin/snap") >"$tmp/log" 2>&1 ||
-    { cat "$tmp/log" >&2; rm -rf "$tmp"; fail "cannot get Debian's snapd, which packs the snap" "try: sudo apt-get update, or leave it out: CFC_WITHOUT=packages"; }
+    { cat "$tmp/log" >&2; rm -rf "$tmp"; fail "cannot get Debian's snapd, which packs the snap" "try: sudo apt-get update"; }
   rm -rf "$tmp"
 }
 
@@ -75,7 +86,7 @@ create() { # create PYTHON: an empty environment with pip in it
 }
 
 venv() {
-  case ",${CFC_WITHOUT:-}," in *,crossbar,*) echo "left out by CFC_WITHOUT: the Crossbar.io node"; return;; esac
+  ! left_out crossbar || return 0
   if [ -n "${CFC_CROSSBAR:-}" ]; then
     [ -x "$CFC_CROSSBAR" ] || fail "cannot use CFC_CROSSBAR: $CFC_CROSSBAR is not a program"
     return
@@ -104,13 +115,12 @@ venv() {
 }
 
 js() {
-  case ",${CFC_WITHOUT:-}," in *,crossbar,*) return;; esac
+  ! left_out crossbar || return 0
   if [ -n "${CFC_AUTOBAHN_JS:-}" ]; then
     [ -d "$CFC_AUTOBAHN_JS/autobahn" ] || fail "cannot use CFC_AUTOBAHN_JS: $CFC_AUTOBAHN_JS has no autobahn"
     return
   fi
-  command -v node >/dev/null || install nodejs || fail "cannot set up autobahn-js: there is no Node.js" "try: sudo apt-get install nodejs npm"
-  command -v npm >/dev/null || install npm || fail "cannot set up autobahn-js: there is no npm" "try: sudo apt-get install nodejs npm"
+  debian crossbar
   mkdir -p "$root/.cache"
   exec 9>"$js.lock"
   flock 9
@@ -128,6 +138,6 @@ js() {
 }
 
 case "${1:-}" in
-  cc | venv | js | docker | pack) "$1" ;;
-  *) fail "usage: setup.sh venv|js|docker|cc|pack" ;;
+  debian | venv | js | snap) "$@" ;;
+  *) fail "usage: setup.sh venv|js|snap, or debian PART…" ;;
 esac
