@@ -153,10 +153,10 @@ func nodeOf(p peer.Payload) (ref string, rest peer.Payload, err error) {
 // caller used, where the result depends on it.
 func (s *session) forward(c *call, n *node, key, named string, p peer.Payload) error {
 	n.mu.Lock()
-	a, online := n.agent, n.presence.Online
+	a, last := n.agent, n.presence
 	n.mu.Unlock()
-	if !online || a == nil {
-		return n.offline()
+	if !last.Online {
+		return n.offline(last)
 	}
 	c.agent = a
 	if err := c.begin(); err != nil {
@@ -177,8 +177,8 @@ func (s *session) forward(c *call, n *node, key, named string, p peer.Payload) e
 	}
 	s.hub.met.inFlight.Dec()
 	switch err {
-	case errGone:
-		return n.offline()
+	case errGone: // this moment, which is about to be told
+		return n.offline(Presence{Since: time.Now(), Reason: a.gone()})
 	case peer.ErrFull:
 		return cfcerr.New(cfcerr.LimitExceeded, "cannot reach node %s now: its agent's line is slower than the calls for it; try again", n.id).
 			With("node_id", n.id).With("reason", "queue")
@@ -192,6 +192,13 @@ const headSize = 128
 
 // errGone is the end of the agent's session, or of its registration.
 var errGone = errors.New("the agent has gone")
+
+// gone is why.
+func (a *session) gone() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.why
+}
 
 // invoke writes the call to the agent, if there is room for it. Its id is given
 // under the same lock, because ids have to arrive in their order: clients drop

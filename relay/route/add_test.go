@@ -8,6 +8,7 @@ import (
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/peer"
 	"fabric.center/cfc/shared/wire"
+	"github.com/gammazero/nexus/v3/wamp"
 )
 
 // A session that ended before it could be found is not kept.
@@ -51,9 +52,22 @@ func TestArmedLate(t *testing.T) {
 // is told since when and why like any other.
 func TestACallThatMeetsTheEndOfAnAgent(t *testing.T) {
 	online := time.Now().Add(-time.Hour)
-	n := &node{id: "n1", presence: Presence{Online: true, Since: online}}
-	var e *cfcerr.Error
-	if err := n.offline(); !errors.As(err, &e) || e.Kind != cfcerr.NodeOffline || e.Details["reason"] != peer.ReasonClosed || *e.Details["since"].(*string) <= wire.Time(online) {
-		t.Errorf("got %v, %v", err, e.Details)
+	for reason, end := range map[string]func(a *session){
+		"silent":       func(a *session) { a.detach(peer.ReasonSilent) },
+		"unregistered": func(a *session) { a.unregister(&wamp.Unregister{Registration: 7}) },
+	} {
+		h := New(Config{})
+		r := h.realm(wire.UsersRealm)
+		a := newSession(h, r, new(peer.Conn), Identity{Role: wire.RoleNode})
+		a.registered = 7
+		a.node = &node{realm: r} // not the one that is called, which has not heard of it
+		end(a)
+		n := &node{id: "n1", agent: a, presence: Presence{Online: true, Since: online}}
+		caller := newSession(h, r, nil, Identity{Role: wire.RoleUser})
+		err := caller.forward(&call{caller: caller, request: 1}, n, "node.get_status", "", peer.Payload{})
+		var e *cfcerr.Error
+		if !errors.As(err, &e) || e.Kind != cfcerr.NodeOffline || e.Details["reason"] != reason || *e.Details["since"].(*string) <= wire.Time(online) {
+			t.Errorf("%s: got %v", reason, err)
+		}
 	}
 }

@@ -44,7 +44,7 @@ func (s *session) unregister(m *wamp.Unregister) {
 	s.mu.Lock()
 	known := s.registered != 0 && s.registered == m.Registration
 	if known {
-		s.registered = 0
+		s.registered, s.why = 0, reasonUnregistered
 	}
 	s.mu.Unlock()
 	if !known {

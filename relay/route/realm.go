@@ -190,13 +190,8 @@ func (r *realm) tell(e *catalog.Event, args wamp.List) {
 	out.Flush()
 }
 
-func (n *node) offline() error {
-	n.mu.Lock()
-	p := n.presence
-	n.mu.Unlock()
-	if p.Online { // its agent goes this moment, which is about to be told
-		p.Since, p.Reason = time.Now(), peer.ReasonClosed
-	}
-	return cfcerr.New(cfcerr.NodeOffline, "cannot reach node %s: its agent is not connected (%s)", n.id, p.Reason).
-		With("node_id", n.id).With("since", wire.OptionalTime(p.Since)).With("reason", p.Reason)
+// offline is what a caller hears of a node whose agent is not there.
+func (n *node) offline(last Presence) error {
+	return cfcerr.New(cfcerr.NodeOffline, "cannot reach node %s: its agent is not connected (%s)", n.id, last.Reason).
+		With("node_id", n.id).With("since", wire.OptionalTime(last.Since)).With("reason", last.Reason)
 }

@@ -52,6 +52,7 @@ type session struct {
 	welcomed    bool // WELCOME is on its way; before that nothing is taken
 	ended       bool
 	refused     error             // what it got instead of WELCOME
+	why         string            // its agent cannot be called: the reason of its end, or of its registration's
 	calls       map[wamp.ID]*call // that it made, by its request ids
 	running     int               // handlers still at work on calls that have their answer
 	registered  wamp.ID           // the agent's registration, 0 for none
@@ -242,7 +243,7 @@ func (s *session) leave(reason string, refused error) (welcomed bool) {
 		s.mu.Unlock()
 		return welcomed
 	}
-	s.ended, s.refused = true, refused
+	s.ended, s.refused, s.why = true, refused, reason
 	calls, invocations := s.calls, s.invocations
 	s.calls, s.invocations = nil, nil
 	s.mu.Unlock()
