@@ -27,7 +27,13 @@ type Line struct {
 	Delay time.Duration // of each packet
 	Rate  int           // bytes a second, 0 for no bound
 	Queue int           // bytes that wait for their turn, at most; what comes then is lost
-	Loss  float64       // share of packets that are lost besides
+	Lost  func() bool   // whether the next one is lost besides; nil for no
+}
+
+// Share loses that share of packets, the same ones each time.
+func Share(loss float64) func() bool {
+	dice := rand.New(rand.NewPCG(1, 2))
+	return func() bool { return dice.Float64() < loss }
 }
 
 const mtu = 1400
@@ -94,7 +100,6 @@ func (c *carrier) run() {
 		c.all.Go(func() { c.deliver(ways[i]) })
 		defer close(ways[i])
 	}
-	dice := rand.New(rand.NewPCG(1, 2))
 	for b := make([]byte, mtu); ; {
 		n, err := c.tun.Read(b)
 		if err != nil {
@@ -107,7 +112,7 @@ func (c *carrier) run() {
 		p := append([]byte(nil), b[:n]...)
 		way := direction(p)
 		due, carried := c.schedule(way, n)
-		if !carried || dice.Float64() < c.line.Loss {
+		if !carried || c.line.Lost != nil && c.line.Lost() {
 			continue
 		}
 		exchange(p)
@@ -176,6 +181,9 @@ func device() (tun *os.File, err error) {
 	}
 	if err == nil {
 		err = raise(name)
+	}
+	if err == nil { // by losses, as most hosts have it, and in the way that every kernel has
+		err = os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0)
 	}
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))

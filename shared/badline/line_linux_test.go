@@ -84,7 +84,7 @@ func TestLoss(t *testing.T) {
 	if !Within(t) {
 		return
 	}
-	Line{Loss: 0.2, Delay: time.Millisecond}.Start(t)
+	Line{Lost: Share(0.2), Delay: time.Millisecond}.Start(t)
 	near, far := connected(t)
 	carry(t, near, far, 100_000)
 	sock, err := far.(*net.TCPConn).SyscallConn()

@@ -29,14 +29,17 @@ type sign struct {
 // interval later the far side has shown no sign of life.
 func (c *Conn) startBeat() {
 	if c.opt.PingInterval > 0 {
+		c.nc.persistent(c.patience())
 		c.mu.Lock()
 		c.beating = time.AfterFunc(c.opt.PingInterval, c.beat)
 		c.mu.Unlock()
 	}
 }
 
+// patience is how long an answer may take.
+func (c *Conn) patience() time.Duration { return c.opt.PingInterval * 3 / 8 }
+
 func (c *Conn) beat() {
-	patience := c.opt.PingInterval * 3 / 8
 	l := &c.life
 	if !l.waiting {
 		l.waiting = true
@@ -46,7 +49,7 @@ func (c *Conn) beat() {
 			l.sign = sign{reads: reads, place: place}
 		} // else the first ping that was not answered is waited for
 		c.arriving(&l.sign)
-		c.beatIn(patience)
+		c.beatIn(c.patience())
 		return
 	}
 	l.waiting = false
@@ -56,7 +59,7 @@ func (c *Conn) beat() {
 		c.drop(ReasonSilent)
 		return
 	}
-	c.beatIn(c.opt.PingInterval - patience)
+	c.beatIn(c.opt.PingInterval - c.patience())
 }
 
 func (c *Conn) beatIn(d time.Duration) {
@@ -73,16 +76,24 @@ func (c *Conn) beatIn(d time.Duration) {
 // by the far side itself, which may be frozen. Under TLS, records make our kernel
 // count a little more than was queued, and the ping a little later.
 func (c *Conn) arriving(s *sign) bool {
-	c.mu.Lock()
-	written := c.out.queued - uint64(c.out.taken+c.out.pending())
-	c.mu.Unlock()
-	moved, left, known := c.nc.taken()
-	if !known {
-		moved = written
-	}
+	moved, left, written := c.arrived()
 	before := s.moved
 	s.moved = moved
 	return s.place+uint64(left) > written && moved != before
+}
+
+// arrived grows with what arrives at the far side's kernel, or where that is not
+// known with what ours takes, which has been given so many bytes and still holds
+// those that are left.
+func (c *Conn) arrived() (moved uint64, left int, written uint64) {
+	c.mu.Lock()
+	written = c.out.queued - uint64(c.out.taken+c.out.pending())
+	c.mu.Unlock()
+	moved, left, known := c.nc.arrived()
+	if !known {
+		moved = written
+	}
+	return moved, left, written
 }
 
 // ping sends a ping that pong answers, if anybody waits for that. Pings are

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,7 +68,7 @@ func TestSlowLineShowsLife(t *testing.T) {
 			}
 			const perSecond, size, interval = 200_000, 1_000_000, time.Second
 			line := badline.Line{Rate: perSecond, Delay: 50 * time.Millisecond, Queue: 32 << 10}
-			conn, ws := overLine(t, line, secret, peer.Options{PingInterval: interval})
+			conn, ws := overLine(t, line, secret, peer.Options{PingInterval: interval, WriteTimeout: interval})
 			if err := conn.Write(&wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{strings.Repeat("x", size)}}); err != nil {
 				t.Fatal(err)
 			}
@@ -118,5 +119,45 @@ func TestAFrozenHostHasNoLife(t *testing.T) {
 	wait(t, conn.Done(), "end")
 	if took := time.Since(began); conn.Reason() != peer.ReasonSilent || took > 5*interval {
 		t.Errorf("it ended after %s: %s", took, conn.Reason())
+	}
+}
+
+// What is lost is repeated soon, again and again: a line that loses much is not
+// silent for long.
+func TestWhatIsLostIsRepeatedSoon(t *testing.T) {
+	t.Parallel()
+	if !badline.Within(t) {
+		return
+	}
+	var cut atomic.Bool
+	lost := make(chan struct{}, 100)
+	line := badline.Line{Delay: 10 * time.Millisecond, Lost: func() bool {
+		if cut.Load() {
+			lost <- struct{}{}
+		}
+		return cut.Load()
+	}}
+	conn, ws := overLine(t, line, false, peer.Options{PingInterval: 8 * time.Second})
+	for range 10 { // so that the line's own delay is known
+		if err := conn.Write(&wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{"x"}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := ws.ReadMessage(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cut.Store(true)
+	defer cut.Store(false)
+	began := time.Now()
+	if err := conn.Write(&wamp.Event{Details: wamp.Dict{}, Arguments: wamp.List{"x"}}); err != nil {
+		t.Fatal(err)
+	}
+	const repetitions = 6
+	for range 1 + repetitions {
+		wait(t, lost, "packet")
+	}
+	// Twice the time each time would be 12 s, of the kernel's least.
+	if took := time.Since(began); took > 6*time.Second {
+		t.Errorf("%d repetitions took %s", repetitions, took)
 	}
 }

@@ -1,12 +1,9 @@
 package peer
 
 import (
-	"crypto/tls"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/gammazero/nexus/v3/wamp"
@@ -14,10 +11,8 @@ import (
 )
 
 const (
-	// pieceSize is how much is written under one deadline. TLS cannot go on
-	// after a deadline has passed, so there it is one record.
-	pieceSize    = 64 << 10
-	pieceSizeTLS = 16 << 10
+	// pieceSize is how much is written at once.
+	pieceSize = 64 << 10
 	// handshakeQueue bounds what is queued before WELCOME, when anybody can be
 	// on the far side.
 	handshakeQueue = 64 << 10
@@ -298,34 +293,60 @@ func (c *Conn) take(done *[]byte) *[]byte {
 	return b
 }
 
-// flushRest writes in pieces, each with a deadline of its own: whoever takes
-// little is slow, whoever takes nothing is gone.
+// flushRest writes what the kernel did not take at once, in pieces, whose taking
+// makes room in the queue.
 func (c *Conn) flushRest(b *[]byte, n int) {
-	size := pieceSize
-	_, isTLS := c.nc.Conn.(*tls.Conn)
-	if isTLS {
-		size = pieceSizeTLS
-	}
+	defer c.watch()()
 	for b != nil {
 		for n < len(*b) {
-			_ = c.nc.Conn.SetWriteDeadline(time.Now().Add(c.opt.WriteTimeout))
-			k, err := c.nc.Conn.Write((*b)[n:min(n+size, len(*b))])
+			k, err := c.nc.Conn.Write((*b)[n:min(n+pieceSize, len(*b))])
 			n += k
 			c.mu.Lock()
 			c.out.taken -= k
 			c.room.Broadcast()
 			c.mu.Unlock()
-			if err == nil || k > 0 && !isTLS && errors.Is(err, os.ErrDeadlineExceeded) {
-				continue
-			}
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				c.drop(ReasonSlow)
-			} else {
+			if err != nil {
 				c.drop(ReasonClosed)
+				break
 			}
-			break
 		}
-		_ = c.nc.Conn.SetWriteDeadline(time.Time{})
 		b, n = c.take(b), 0
+	}
+}
+
+// stallLooks is how often within WriteTimeout it is looked whether anything
+// arrives.
+const stallLooks = 4
+
+// watch drops the connection when for WriteTimeout nothing arrives, until stop is
+// called: who takes little is slow, who takes nothing is gone. A deadline of the
+// write would not do. On a slow line the kernel takes nothing for long, since it
+// wants to have got rid of a third of what it has before.
+func (c *Conn) watch() (stop func()) {
+	moved, _, _ := c.arrived()
+	still, over := 0, false
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var look *time.Timer
+	look = time.AfterFunc(c.opt.WriteTimeout/stallLooks, func() {
+		now, _, _ := c.arrived()
+		c.mu.Lock()
+		if still++; now != moved {
+			moved, still = now, 0
+		}
+		gone := !over && still >= stallLooks
+		if !over && !gone {
+			look.Reset(c.opt.WriteTimeout / stallLooks)
+		}
+		c.mu.Unlock()
+		if gone {
+			c.drop(ReasonSlow)
+		}
+	})
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		over = true
+		look.Stop()
 	}
 }

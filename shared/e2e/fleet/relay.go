@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ const startWithin = 30 * time.Second
 
 // RelayOptions differ from the defaults of a test.
 type RelayOptions struct {
+	Host    string            // where it listens, 127.0.0.1 if empty
 	Port    int               // 0 for a free one
 	Monitor int               // port of health and metrics, 0 for a free one
 	Data    string            // directory of the state; below the fleet if empty
@@ -30,6 +32,7 @@ type RelayOptions struct {
 // Relay is a running cfc-relay, or one that can be started again.
 type Relay struct {
 	*Proc
+	Host    string
 	Port    int
 	Monitor int
 	Data    string
@@ -44,7 +47,7 @@ func StartRelay(ctx context.Context, t Tools, home string, o RelayOptions) (*Rel
 	if o.Name == "" {
 		o.Name = "relay"
 	}
-	r := &Relay{Port: o.Port, Monitor: o.Monitor, Data: o.Data}
+	r := &Relay{Host: cmp.Or(o.Host, "127.0.0.1"), Port: o.Port, Monitor: o.Monitor, Data: o.Data}
 	for _, p := range []*int{&r.Port, &r.Monitor} {
 		if *p != 0 {
 			if err := Busy(ctx, fmt.Sprintf("127.0.0.1:%d", *p)); err != nil {
@@ -61,7 +64,7 @@ func StartRelay(ctx context.Context, t Tools, home string, o RelayOptions) (*Rel
 		r.Data = filepath.Join(home, o.Name)
 	}
 	conf := filepath.Join(home, o.Name+".yaml")
-	lines := []string{"version: 1", "data: " + r.Data, fmt.Sprintf("listen: 127.0.0.1:%d", r.Port), fmt.Sprintf("monitor: {listen: \"127.0.0.1:%d\"}", r.Monitor)}
+	lines := []string{"version: 1", "data: " + r.Data, "listen: " + r.Address(), fmt.Sprintf("monitor: {listen: \"127.0.0.1:%d\"}", r.Monitor)}
 	for k, v := range o.Config {
 		lines = append(lines, k+": "+v)
 	}
@@ -126,7 +129,7 @@ func (r *Relay) Ready(ctx context.Context) error {
 }
 
 // Address is where the relay listens.
-func (r *Relay) Address() string { return fmt.Sprintf("127.0.0.1:%d", r.Port) }
+func (r *Relay) Address() string { return fmt.Sprintf("%s:%d", r.Host, r.Port) }
 
 // URL is the same as people write it.
 func (r *Relay) URL() string { return "ws://" + r.Address() }
