@@ -172,8 +172,9 @@ func checkPath(at string, service map[string]any) error {
 
 // codeOf says what in a transport's or a path's configuration runs code of its
 // author's, or gets at files of the host: Web services that load code, authenticators
-// that are functions, an archive that is fetched, which becomes a file wherever it
-// says, and a folder that is shown, which may be the one of the agent's keys.
+// that are functions, what becomes a file wherever it says (an archive that is fetched,
+// a store of cookies, an onion's key), and a folder that is shown, which may be the one
+// of the agent's keys.
 func codeOf(config map[string]any) string {
 	switch t, _ := config["type"].(string); t {
 	case "wsgi", "resource", "cgi":
@@ -189,6 +190,12 @@ func codeOf(config map[string]any) string {
 		case slices.ContainsFunc(filesOf(config), outside):
 			return "a path of type " + t + " shows files of the host, unless in a folder of the node's own"
 		}
+	case "file", "database":
+		if config["filename"] != nil || config["path"] != nil {
+			return "a cookie store of type " + t + " writes a file on the host"
+		}
+	case "onion":
+		return "an endpoint of type onion writes a file on the host"
 	case "function":
 		return "an authenticator of type function runs code on the host"
 	}

@@ -92,6 +92,10 @@ func TestWhatRunsCode(t *testing.T) {
 		"pages that run":     {d{"type": "wap", "templates": "pages", "sandbox": false}, true},
 		"an archive":         {d{"type": "archive", "archive": "a.zip"}, false},
 		"one to be fetched":  {d{"type": "web", "paths": d{"a": d{"type": "archive", "archive": "/x/a.pth", "origin": "https://x"}}}, true},
+		"cookies":            {d{"type": "websocket", "cookie": d{"store": d{"type": "memory"}}}, false},
+		"cookies in a file":  {d{"type": "websocket", "cookie": d{"store": d{"type": "file", "filename": "/x/a"}}}, true},
+		"in a database":      {d{"type": "web", "paths": d{"ws": d{"type": "websocket", "cookie": d{"store": d{"type": "database", "path": "../x"}}}}}, true},
+		"an onion":           {d{"type": "websocket", "endpoint": d{"type": "onion", "private_key_file": "/x/a"}}, true},
 	} {
 		if got := codeOf(c.config); (got != "") != c.code {
 			t.Errorf("%s: %q", name, got)

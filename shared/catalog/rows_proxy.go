@@ -90,7 +90,7 @@ var (
 	ProxyGetTransport = define[OnTransport, Dict](proxy(Op{Name: "get_proxy_transport", Access: Read,
 		Doc: "Show a transport of a proxy.", Returns: "id, type, config, created_at, listening_since, state", Secrets: transportSecrets, Errors: lookErrors}))
 	ProxyStartTransport = define[StartTransportIn, Dict](proxy(Op{Name: "start_proxy_transport", Access: Write,
-		Doc:     "Start a transport on a proxy: an endpoint on which clients are taken in. The paths of a Web transport are started too; when one fails the transport stays, without those that failed. Paths that run code of their author's (wsgi, resource, cgi) and authenticators in Python take the role owner.",
+		Doc:     "Start a transport on a proxy: an endpoint on which clients are taken in. The paths of a Web transport are started too; when one fails the transport stays, without those that failed. Paths that run code of their author's (wsgi, resource, cgi), authenticators in Python, cookies kept in a file or database and endpoints of type onion take the role owner.",
 		Returns: "as get_proxy_transport", Secrets: transportSecrets, Emits: ProxyTransportLife.starts(), Errors: transportErrors,
 		Repair: "The node starts no path but the root, and does not say why it cannot listen; the agent starts them, and says what the worker has logged."}))
 	ProxyStopTransport = define[StopProxyTransportIn, Dict](proxy(Op{Name: "stop_proxy_transport", Access: Write, Timeout: restartTimeout,

@@ -107,7 +107,7 @@ var (
 		Doc: "Show a transport of a router worker.", Returns: "id, type, config, created_at, listening_since, state",
 		Secrets: transportSecrets, Errors: lookErrors})
 	RouterStartTransport = define[StartTransportIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_transport", Scope: Worker, Access: Write,
-		Doc:     "Start a transport on a router worker: an endpoint on which clients are taken in. The paths of a Web transport are started too; when one fails, all is taken back. Paths that run code of their author's (wsgi, resource, cgi) and authenticators in Python take the role owner.",
+		Doc:     "Start a transport on a router worker: an endpoint on which clients are taken in. The paths of a Web transport are started too; when one fails, all is taken back. Paths that run code of their author's (wsgi, resource, cgi), authenticators in Python, cookies kept in a file or database and endpoints of type onion take the role owner.",
 		Returns: "as get_router_transport", Secrets: transportSecrets, Emits: RouterTransportLife.starts(), Errors: transportErrors,
 		Repair: "The node starts no path but the root, and does not say why it cannot listen: the agent starts the paths, and takes the reason from the worker's log."})
 	RouterStopTransport = define[OnTransport, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_transport", Scope: Worker, Access: Write,
