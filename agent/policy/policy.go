@@ -70,7 +70,7 @@ type Rules struct {
 	ReadOnly bool            `yaml:"read_only" doc:"nothing may be changed, whoever asks"`
 	Areas    map[string]Mode `yaml:"areas" doc:"what each area of operations may do: on, read-only or off; docker is off if it is not named"`
 	Deny     []string        `yaml:"deny" doc:"operations that are refused, each area.name"`
-	Guests   bool            `yaml:"guest_workers" default:"true" doc:"owners may start any executable as a worker: a guest, or another one by the option python"`
+	Guests   bool            `yaml:"guest_workers" default:"true" doc:"owners may start any executable as a worker: a guest, or another one by the options python, pythonpath and env"`
 	Docker   Docker          `yaml:"docker"`
 }
 
@@ -287,7 +287,7 @@ func (p *Policy) Allow(op *catalog.Op, _ catalog.Caller, args wamp.List, kwargs 
 	case p.denied[op]:
 		return refusal(op, "deny", "the host's policy forbids this operation")
 	case !p.rules.Guests && op == catalog.NodeStartWorker.Op && startsProgram(args, kwargs):
-		return refusal(op, "guest_workers", "the host's policy forbids programs that are not the node's own: guest workers, and option python")
+		return refusal(op, "guest_workers", "the host's policy forbids programs that are not the node's own: guest workers, and the options python, pythonpath and env")
 	}
 	return nil
 }
@@ -307,11 +307,17 @@ func startsProgram(args wamp.List, kwargs wamp.Dict) bool {
 	for _, c := range candidates {
 		config, _ := wamp.AsDict(c)
 		options, _ := wamp.AsDict(config["options"])
-		if isGuest(c) || isGuest(config["type"]) || config["python"] != nil || options["python"] != nil {
+		if isGuest(c) || isGuest(config["type"]) || choosesProgram(config) || choosesProgram(options) {
 			return true
 		}
 	}
 	return false
+}
+
+// choosesProgram finds another Python, and what makes the node's own load anything
+// before it is a worker.
+func choosesProgram(options map[string]any) bool {
+	return options["python"] != nil || options["pythonpath"] != nil || options["env"] != nil
 }
 
 func isGuest(v any) bool { s, ok := wamp.AsString(v); return ok && s == "guest" }

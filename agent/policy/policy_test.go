@@ -81,6 +81,10 @@ func TestRules(t *testing.T) {
 		"guest by type":               {"guest_workers: false", start, []any{nil, "guest"}, "guest_workers"},
 		"another python":              {"guest_workers: false", start, []any{"w1", "router", wamp.Dict{"python": "/bin/x"}}, "guest_workers"},
 		"another python in config":    {"guest_workers: false", start, []any{"w1", wamp.Dict{"type": "router", "options": wamp.Dict{"python": "/bin/x"}}}, "guest_workers"},
+		"another environment":         {"guest_workers: false", start, []any{"w1", "router", wamp.Dict{"env": wamp.Dict{"vars": wamp.Dict{"LD_PRELOAD": "/x.so"}}}}, "guest_workers"},
+		"other modules in config":     {"guest_workers: false", start, []any{"w1", wamp.Dict{"type": "router", "pythonpath": wamp.List{"/x"}}}, "guest_workers"},
+		"other modules in options":    {"guest_workers: false", start, []any{"w1", wamp.Dict{"type": "router", "options": wamp.Dict{"pythonpath": wamp.List{"/x"}}}}, "guest_workers"},
+		"options of no consequence":   {"guest_workers: false", start, []any{"w1", "router", wamp.Dict{"title": "x", "cpu_affinity": wamp.List{0}}}, ""},
 		"router where guests may not": {"guest_workers: false", start, []any{"w1", "router"}, ""},
 	} {
 		p := Open(write(t, "version: 1\n"+c.file+"\n"), false, zaptest.NewLogger(t))
