@@ -57,21 +57,23 @@ $1 ($VERSION) unstable; urgency=medium
 EOF
 }
 
-# completions come from a program that this machine can run.
-completions() {
-  local shell cfc=$BIN/cfc
-  [ "$ARCH" = "$(go env GOHOSTARCH)" ] || { cfc=$work/native/cfc && CGO_ENABLED=0 go build -trimpath -o "$work/native/" ./relay/cmd/cfc; }
-  for shell in bash zsh fish; do "$cfc" completion $shell >"$DOC/completion.$shell"; done
+# native NAME: the program, or one that this machine can run in its place. It is
+# asked for its manual page and its completions.
+native() {
+  [ "$ARCH" != "$(go env GOHOSTARCH)" ] || { echo "$BIN/$1"; return; }
+  CGO_ENABLED=0 go build -trimpath -o "$work/native/" ./*/cmd/"$1" && echo "$work/native/$1"
 }
 
 debs() {
-  local nfpm=$root/.cache/bin/nfpm-$NFPM_VERSION name
+  local nfpm=$root/.cache/bin/nfpm-$NFPM_VERSION name program shell
   [ -x "$nfpm" ] || fail "cannot build debs: there is no $nfpm" "try: make packages"
   for name in cfc-agent cfc-relay cfc; do
     export DOC=$work/$name
     mkdir "$DOC"
     documents $name
-    [ $name != cfc ] || completions
+    program=$(native $name)
+    "$program" man | gzip -9n >"$DOC/manual.gz"
+    [ $name != cfc ] || for shell in bash zsh fish; do "$program" completion $shell >"$DOC/completion.$shell"; done
     "$nfpm" package --packager deb --config "packaging/deb/$name/nfpm.yaml" --target "$OUT/${name}_${VERSION}_$ARCH.deb" >"$work/log" ||
       { cat "$work/log" >&2; fail "cannot build the deb $name"; }
   done

@@ -24,9 +24,11 @@ import (
 
 	"fabric.center/cfc/agent/crossbar/adopt"
 	"fabric.center/cfc/agent/daemon"
+	"fabric.center/cfc/agent/policy"
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/config"
 	"fabric.center/cfc/shared/console"
+	"fabric.center/cfc/shared/manpage"
 	"github.com/spf13/cobra"
 )
 
@@ -133,9 +135,14 @@ func (a *App) command() *cobra.Command {
 			}
 			return fmt.Errorf("no such command: %s (see: cfc-agent --help)", args[0])
 		}}
-	root.AddCommand(a.run(), a.pair(), a.unpair(), a.adopt(), a.status(), a.key(), a.checkConfig(), a.printVersion())
+	root.AddCommand(a.run(), a.pair(), a.unpair(), a.adopt(), a.status(), a.key(), a.checkConfig(), a.printVersion(), manpage.Command(manual))
 	return root
 }
+
+var manual = manpage.About{Section: 8, SeeAlso: []string{"cfc(1)", "cfc-relay(8)"}, Files: [][2]string{
+	{daemon.DefaultFile, "configuration; each of its keys is a flag of run too, and a variable: /usr/share/doc/cfc-agent/CONFIG.md"},
+	{policy.DefaultPath, "what this host forbids, whoever asks"},
+}}
 
 const fileVariable = daemon.EnvPrefix + "CONFIG"
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"fabric.center/cfc/shared/manpage"
 	"github.com/spf13/cobra"
 )
 
@@ -57,7 +58,7 @@ func (a *app) root() *cobra.Command {
 		a.realmCommand(), a.userCommand(), a.tokenCommand())
 	in(root, groupRemote, a.areaCommands()...)
 	in(root, groupOther, a.callCommand(), a.eventsCommand(), a.versionCommand())
-	root.AddCommand(exitCodes())
+	root.AddCommand(exitCodes(), manpage.Command(manpage.About{Section: 1, SeeAlso: []string{"cfc-agent(8)", "cfc-relay(8)"}}))
 	root.SetHelpCommand(helpCommand(root))
 	a.completeFlags(root)
 	return root

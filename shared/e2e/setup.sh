@@ -34,7 +34,7 @@ declare -A takes=(
   [crossbar]="node:nodejs npm:npm"
   [docker]="dockerd:docker.io docker-registry:docker-registry"
   [pack]="mksquashfs:squashfs-tools"
-  [packages]="mksquashfs:squashfs-tools shellcheck:shellcheck systemd-analyze:systemd"
+  [packages]="mksquashfs:squashfs-tools shellcheck:shellcheck groff:groff-base systemd-analyze:systemd"
 )
 
 # debian PART...: all is installed, or asked for, at once: who is told one thing

@@ -22,18 +22,19 @@ var files = map[string][]string{
 		"0755 /etc/cfc/", "0644 /etc/cfc/agent.yaml", "0644 /etc/cfc/policy.yaml", "0755 /usr/bin/cfc-agent",
 		"0644 /usr/lib/systemd/system/cfc-agent-node.socket", "0644 /usr/lib/systemd/system/cfc-agent.service", "0644 /usr/lib/sysusers.d/cfc-agent.conf",
 		"0644 /usr/share/doc/cfc-agent/CONFIG.md", "0644 /usr/share/doc/cfc-agent/changelog.gz", "0644 /usr/share/doc/cfc-agent/copyright",
-		"0644 /usr/share/doc/cfc-agent/licenses.gz",
+		"0644 /usr/share/doc/cfc-agent/licenses.gz", "0644 /usr/share/man/man8/cfc-agent.8.gz",
 	},
 	"cfc-relay": {
 		"0755 /etc/cfc/", "0644 /etc/cfc/relay.yaml", "0755 /usr/bin/cfc-relay",
 		"0644 /usr/lib/systemd/system/cfc-relay.service", "0644 /usr/lib/sysusers.d/cfc-relay.conf",
 		"0644 /usr/share/doc/cfc-relay/CONFIG.md", "0644 /usr/share/doc/cfc-relay/changelog.gz", "0644 /usr/share/doc/cfc-relay/copyright",
-		"0644 /usr/share/doc/cfc-relay/licenses.gz",
+		"0644 /usr/share/doc/cfc-relay/licenses.gz", "0644 /usr/share/man/man8/cfc-relay.8.gz",
 	},
 	"cfc": {
 		"0755 /usr/bin/cfc", "0644 /usr/share/bash-completion/completions/cfc", "0644 /usr/share/fish/vendor_completions.d/cfc.fish",
 		"0644 /usr/share/zsh/vendor-completions/_cfc",
 		"0644 /usr/share/doc/cfc/changelog.gz", "0644 /usr/share/doc/cfc/copyright", "0644 /usr/share/doc/cfc/licenses.gz",
+		"0644 /usr/share/man/man1/cfc.1.gz",
 	},
 }
 
@@ -148,6 +149,25 @@ func TestChangelogAndLicenses(t *testing.T) {
 			if !strings.Contains(licenses, "\n==== "+module) {
 				t.Errorf("%s: no license of %s", name, module)
 			}
+		}
+	}
+}
+
+// TestManuals: groff has no word against them, and a command of each is in it.
+func TestManuals(t *testing.T) {
+	for name, c := range map[string]struct{ path, command string }{
+		"cfc":       {"man1/cfc.1.gz", "cfc node start-worker NODE WORKER CONFIG"},
+		"cfc-agent": {"man8/cfc-agent.8.gz", "cfc-agent pair URL"},
+		"cfc-relay": {"man8/cfc-relay.8.gz", "cfc-relay backup FILE"},
+	} {
+		dir := t.TempDir()
+		output(t, "dpkg-deb", "--extract", deb(t, name, newer), dir)
+		page := filepath.Join(dir, "usr/share/man", c.path)
+		// Without -c the terminal's way of bold letters stands between them.
+		b, err := exec.CommandContext(t.Context(), "sh", "-ec", `zcat "$0" | groff -man -ww -k -Tutf8 -P-cbou`, page).CombinedOutput()
+		text := string(b)
+		if err != nil || strings.Contains(text, "warning:") || !strings.Contains(text, "\n   "+c.command) {
+			t.Errorf("%s: %v\n%s", name, err, text)
 		}
 	}
 }

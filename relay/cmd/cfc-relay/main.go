@@ -20,6 +20,7 @@ import (
 	"fabric.center/cfc/relay/store"
 	"fabric.center/cfc/shared/config"
 	"fabric.center/cfc/shared/logging"
+	"fabric.center/cfc/shared/manpage"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -88,9 +89,13 @@ func failed(err error) error {
 func newCommand() *cobra.Command {
 	root := &cobra.Command{Use: "cfc-relay", Short: "The relay of Crossbar.io Fabric Center", Version: version,
 		SilenceErrors: true, SilenceUsage: true, CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true}}
-	root.AddCommand(runCommand(), checkCommand(), readyCommand(), backupCommand(), restoreCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), readyCommand(), backupCommand(), restoreCommand(), versionCommand(), manpage.Command(manual))
 	return root
 }
+
+var manual = manpage.About{Section: 8, SeeAlso: []string{"cfc(1)", "cfc-agent(8)"}, Files: [][2]string{
+	{server.DefaultFile, "configuration; each of its keys is a flag of run too, and a variable: /usr/share/doc/cfc-relay/CONFIG.md"},
+}}
 
 // configured adds the flags of the configuration to a command and gives the
 // function that loads it once they are parsed. A command that uses one key of it
