@@ -3,11 +3,15 @@
 // NODE_EXTRA_CA_CERTS, not by the command.
 "use strict";
 
+const dns = require("dns");
 const fs = require("fs");
 const readline = require("readline");
 // Its warnings stand on standard output, where answers belong.
 console.log = console.warn = console.info = console.error;
 const autobahn = require("autobahn");
+// Node.js before 20, as in Debian 12, tries the first address of localhost alone,
+// which is ::1; what is tested listens on 127.0.0.1.
+dns.setDefaultResultOrder("ipv4first");
 
 // What JSON can show, whatever the serializer made of it.
 function plain(value) {
