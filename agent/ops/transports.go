@@ -173,15 +173,19 @@ func checkPath(at string, service map[string]any) error {
 // codeOf says what in a transport's or a path's configuration runs code of its
 // author's, or gets at files of the host: Web services that load code, authenticators
 // that are functions, what becomes a file wherever it says (an archive that is fetched,
-// a store of cookies, an onion's key), and a folder that is shown, which may be the one
-// of the agent's keys.
+// a store of cookies, an onion's key), a folder that is shown, which may be the one of the
+// agent's keys, and what stands where a socket is to be: the node removes it, a folder
+// with all that is in it.
 func codeOf(config map[string]any) string {
 	switch t, _ := config["type"].(string); t {
 	case "wsgi", "resource", "cgi":
 		return "a path of type " + t + " runs code on the host"
 	case "archive":
-		if config["origin"] != nil {
+		switch {
+		case config["origin"] != nil:
 			return "a path of type archive with an origin writes a file on the host"
+		case outside(config["archive"]):
+			return "a path of type archive shows files of the host, unless in a folder of the node's own"
 		}
 	case "static", "wap":
 		switch {
@@ -194,6 +198,12 @@ func codeOf(config map[string]any) string {
 		if config["filename"] != nil || config["path"] != nil {
 			return "a cookie store of type " + t + " writes a file on the host"
 		}
+	case "unix":
+		if outside(config["path"]) {
+			return "an endpoint of type unix removes what is at its path, unless in a folder of the node's own"
+		}
+	case "twisted":
+		return "an endpoint of type twisted may be a socket anywhere on the host"
 	case "onion":
 		return "an endpoint of type onion writes a file on the host"
 	case "function":

@@ -95,6 +95,12 @@ func TestWhatRunsCode(t *testing.T) {
 		"cookies":            {d{"type": "websocket", "cookie": d{"store": d{"type": "memory"}}}, false},
 		"cookies in a file":  {d{"type": "websocket", "cookie": d{"store": d{"type": "file", "filename": "/x/a"}}}, true},
 		"in a database":      {d{"type": "web", "paths": d{"ws": d{"type": "websocket", "cookie": d{"store": d{"type": "database", "path": "../x"}}}}}, true},
+		"another's archive":  {d{"type": "archive", "archive": "/srv/backup.zip"}, true},
+		"a socket":           {d{"type": "rawsocket", "endpoint": d{"type": "unix", "path": "run/a.sock"}}, false},
+		"one of the host's":  {d{"type": "rawsocket", "endpoint": d{"type": "unix", "path": "/var/lib/cfc-agent"}}, true},
+		"one by a variable":  {d{"type": "rawsocket", "endpoint": d{"type": "unix", "path": "$HOME"}}, true},
+		"the whole node":     {d{"type": "universal", "endpoint": d{"type": "unix", "path": "."}}, true},
+		"Twisted's own":      {d{"type": "websocket", "endpoint": d{"type": "twisted", "server_string": "unix:/run/x"}}, true},
 		"an onion":           {d{"type": "websocket", "endpoint": d{"type": "onion", "private_key_file": "/x/a"}}, true},
 	} {
 		if got := codeOf(c.config); (got != "") != c.code {

@@ -90,7 +90,7 @@ var (
 	ProxyGetTransport = define[OnTransport, Dict](proxy(Op{Name: "get_proxy_transport", Access: Read,
 		Doc: "Show a transport of a proxy.", Returns: "id, type, config, created_at, listening_since, state", Secrets: transportSecrets, Errors: lookErrors}))
 	ProxyStartTransport = define[StartTransportIn, Dict](proxy(Op{Name: "start_proxy_transport", Access: Write,
-		Doc:     "Start a transport on a proxy: an endpoint on which clients are taken in. The paths of a Web transport are started too; when one fails the transport stays, without those that failed. Paths that run code of their author's (wsgi, resource, cgi), authenticators in Python, cookies kept in a file or database and endpoints of type onion take the role owner.",
+		Doc:     "Start a transport on a proxy: an endpoint on which clients are taken in. The paths of a Web transport are started too; when one fails the transport stays, without those that failed. Paths that run code of their author's (wsgi, resource, cgi), authenticators in Python, cookies kept in a file or database and endpoints of type onion, twisted, and unix (which removes what is at its path) unless within the node's directory, take the role owner.",
 		Returns: "as get_proxy_transport", Secrets: transportSecrets, Emits: ProxyTransportLife.starts(), Errors: transportErrors,
 		Repair: "The node starts no path but the root, and does not say why it cannot listen; the agent starts them, and says what the worker has logged."}))
 	ProxyStopTransport = define[StopProxyTransportIn, Dict](proxy(Op{Name: "stop_proxy_transport", Access: Write, Timeout: restartTimeout,
@@ -108,7 +108,7 @@ var (
 		Doc: "Show a path of a proxy's Web transport.", Returns: "id, transport_id, path, config", Secrets: transportSecrets, Errors: lookErrors,
 		Repair: "The node shows the transport instead."}))
 	ProxyStartPath = define[StartPathIn, Dict](proxy(Op{Name: "start_web_transport_service", Aliases: []string{"start_proxy_transport_path"}, Access: Write,
-		Doc:     "Start a path on a proxy's Web transport. A path that runs code of its author's (wsgi, resource, cgi), or gets at files of the host (an archive with an origin; static and wap, unless in a folder within the node's directory), takes the role owner.",
+		Doc:     "Start a path on a proxy's Web transport. A path that runs code of its author's (wsgi, resource, cgi), or gets at files of the host (an archive with an origin; archive, static and wap, unless in a folder within the node's directory), takes the role owner.",
 		Returns: "as get_web_transport_service", Secrets: transportSecrets, Emits: ProxyPathLife.starts(), Errors: startErrors}))
 	ProxyStopPath = define[OnPath, Dict](proxy(Op{Name: "stop_web_transport_service", Aliases: []string{"stop_proxy_transport_path"}, Access: Write,
 		Doc:     "Stop a path of a proxy's Web transport: requests for it are answered with 404. The root goes with the transport alone.",

@@ -107,7 +107,7 @@ var (
 		Doc: "Show a transport of a router worker.", Returns: "id, type, config, created_at, listening_since, state",
 		Secrets: transportSecrets, Errors: lookErrors})
 	RouterStartTransport = define[StartTransportIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_transport", Scope: Worker, Access: Write,
-		Doc:     "Start a transport on a router worker: an endpoint on which clients are taken in. The paths of a Web transport are started too; when one fails, all is taken back. Paths that run code of their author's (wsgi, resource, cgi), authenticators in Python, cookies kept in a file or database and endpoints of type onion take the role owner.",
+		Doc:     "Start a transport on a router worker: an endpoint on which clients are taken in. The paths of a Web transport are started too; when one fails, all is taken back. Paths that run code of their author's (wsgi, resource, cgi), authenticators in Python, cookies kept in a file or database and endpoints of type onion, twisted, and unix (which removes what is at its path) unless within the node's directory, take the role owner.",
 		Returns: "as get_router_transport", Secrets: transportSecrets, Emits: RouterTransportLife.starts(), Errors: transportErrors,
 		Repair: "The node starts no path but the root, and does not say why it cannot listen: the agent starts the paths, and takes the reason from the worker's log."})
 	RouterStopTransport = define[OnTransport, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_transport", Scope: Worker, Access: Write,
@@ -127,7 +127,7 @@ var (
 		Repair: "The node shows the transport instead: the agent shows the path."})
 	TransportStartPath = define[StartPathIn, Dict](Op{Realm: Remote, Area: "router", Name: "start_router_transport_path", Aliases: []string{"start_transport_path"},
 		Keys: []string{"router.start_web_transport_service"}, Scope: Worker, Access: Write,
-		Doc:     "Start a path on a Web transport, or on a universal one that has a Web part. The root comes with the transport alone. A path that runs code of its author's (wsgi, resource, cgi), or gets at files of the host (an archive with an origin; static and wap, unless in a folder within the node's directory), takes the role owner.",
+		Doc:     "Start a path on a Web transport, or on a universal one that has a Web part. The root comes with the transport alone. A path that runs code of its author's (wsgi, resource, cgi), or gets at files of the host (an archive with an origin; archive, static and wap, unless in a folder within the node's directory), takes the role owner.",
 		Returns: "as get_router_transport_path", Secrets: transportSecrets, Emits: TransportPathLife.starts(), Errors: startErrors})
 	TransportStopPath = define[OnPath, Dict](Op{Realm: Remote, Area: "router", Name: "stop_router_transport_path", Aliases: []string{"stop_transport_path"},
 		Keys: []string{"router.stop_web_transport_service"}, Scope: Worker, Access: Write,
