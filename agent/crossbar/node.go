@@ -273,5 +273,13 @@ func (n *Node) ours(ctx context.Context, pid int) (host.Process, bool) {
 	return p, err == nil && p.ChildOf(ctx, controller.PID)
 }
 
+// here reports whether the node's controller can be seen from here, and so its
+// files too.
+func (n *Node) here() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.process.PID != 0
+}
+
 // notThere reports whether the error says that there is no such worker.
 func notThere(err error) bool { return cfcerr.KindOf(err) == cfcerr.NoSuchWorker }

@@ -123,7 +123,7 @@ func newRig(t *testing.T, pid int) *rig {
 	r := &rig{t: t, ctx: ctx, state: t.TempDir(), link: link}
 	var done sync.WaitGroup
 	done.Go(func() { _ = link.Run(ctx) })
-	r.fake, err = nodetest.Join(ctx, nodetest.Config{Addr: ln.Addr().String(), Key: key, PID: pid})
+	r.fake, err = nodetest.Join(ctx, nodetest.Config{Addr: ln.Addr().String(), Key: key, PID: pid, Dir: r.state})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,10 @@ package crossbar
 
 import (
 	"context"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,6 +33,9 @@ func (x transports) get(ctx context.Context, s *site, id string) (catalog.Dict, 
 // start starts the transport and then its paths: the node starts the root
 // alone, whatever it is told.
 func (x transports) start(ctx context.Context, s *site, id string, config map[string]any) error {
+	if err := s.spare(ctx, config); err != nil {
+		return err
+	}
 	said := s.n.overhear(s.id, "Cannot listen on transport endpoint")
 	_, err := s.call(ctx, "start_"+x.worker+"_transport", id, wamp.Dict(config))
 	if cfcerr.KindOf(err) == cfcerr.CannotListen && strings.Contains(err.Error(), "{log_failure}") {
@@ -67,6 +73,32 @@ func (transports) stop(ctx context.Context, s *site, id string, _ ops.StopOption
 		return freed, nil
 	}
 	return freed, err
+}
+
+// spare refuses a Unix socket in the place of something else: the node would
+// remove what is there, a folder with all that is in it.
+func (s *site) spare(ctx context.Context, config map[string]any) error {
+	endpoint, _ := wamp.AsDict(config["endpoint"])
+	if endpoint["type"] != "unix" || !s.n.here() {
+		return nil
+	}
+	path, _ := wamp.AsString(endpoint["path"])
+	if strings.Contains(path, "$") {
+		return cfcerr.Argument("transport_config.endpoint.path", "a path without variables: the node removes what is there, so it is looked at before")
+	}
+	if !filepath.IsAbs(path) {
+		v, err := s.n.call(ctx, quick, "get_status")
+		if err != nil {
+			return err
+		}
+		status, _ := wamp.AsDict(v)
+		dir, _ := wamp.AsString(status["directory"])
+		path = filepath.Join(dir, path)
+	}
+	if i, err := os.Lstat(path); err == nil && i.Mode().Type() != fs.ModeSocket {
+		return cfcerr.New(cfcerr.CannotListen, "cannot listen on the transport's endpoint: %s is there and is no socket; the node would remove it", path)
+	}
+	return nil
 }
 
 var failure = regexp.MustCompile(`(?s)<class '[^']*'>: (.*)`)

@@ -1,6 +1,9 @@
 package crossbar
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +13,7 @@ import (
 	"fabric.center/cfc/shared/catalog"
 	"fabric.center/cfc/shared/cfcerr"
 	"github.com/gammazero/nexus/v3/wamp"
+	"golang.org/x/sys/unix"
 )
 
 func transportRef(id string) ops.Ref {
@@ -111,6 +115,36 @@ func TestABusyPort(t *testing.T) {
 		t.Errorf("a bad configuration: %v", e)
 	}
 	r.until("nobody listens to the log", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.remarks) == 0 })
+}
+
+// The node removes what is at the path of its socket.
+func TestASocketReplacesSocketsAlone(t *testing.T) {
+	r := newRig(t, os.Getpid())
+	r.fake.Boot("w", "router")
+	at := func(path string) dict {
+		return dict{"type": "rawsocket", "endpoint": dict{"type": "unix", "path": path}}
+	}
+	in := func(name string) string { return filepath.Join(r.state, name) }
+	err := errors.Join(os.Mkdir(in("folder"), 0o700), os.WriteFile(in("file"), nil, 0o600), os.Symlink("socket", in("link")), unix.Mknod(in("socket"), unix.S_IFSOCK|0o600, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"folder", "file", "link"} {
+		for _, p := range []string{path, in(path)} {
+			if e := r.cannot(cfcerr.CannotListen, transportRef("t"), at(p)); !strings.Contains(e.Message, in(path)) {
+				t.Errorf("%s: it says %q", p, e.Message)
+			}
+		}
+	}
+	r.cannot(cfcerr.CannotListen, transportRef("t"), at("."))
+	r.cannot(cfcerr.InvalidArgument, transportRef("t"), at("$HOME/x"))
+	if got := r.fake.Calls("worker.w.start_router_transport"); got != 0 {
+		t.Errorf("the node was asked %d times", got)
+	}
+	for _, path := range []string{"socket", "none"} {
+		r.begin(transportRef("t"), at(path))
+		r.finish(transportRef("t"))
+	}
 }
 
 func TestPaths(t *testing.T) {

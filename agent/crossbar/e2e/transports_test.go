@@ -145,6 +145,7 @@ func noTransports(r *rig, tcp dict) {
 		"an address elsewhere": {dict{"type": "websocket", "endpoint": with("interface", "192.0.2.1")}, cfcerr.CannotListen, "assign requested address"},
 		"no key of TLS":        {dict{"type": "websocket", "endpoint": with("tls", dict{"key": "none.key", "certificate": "server.crt"})}, cfcerr.CannotListen, "No such file"},
 		"a socket nowhere":     {dict{"type": "rawsocket", "endpoint": dict{"type": "unix", "path": "none/t.sock"}}, cfcerr.CannotListen, "No such file"},
+		"a folder's path":      {dict{"type": "rawsocket", "endpoint": dict{"type": "unix", "path": "."}}, cfcerr.CannotListen, "is no socket"},
 		"an unknown option":    {dict{"type": "websocket", "endpoint": other, "nonsense": 1}, cfcerr.InvalidConfiguration, "nonsense"},
 		"a bad path":           {dict{"type": "web", "endpoint": other, "paths": dict{"a": dict{"type": "json", "value": 1}, "b": dict{"type": "resource", "classname": "nowhere.X"}}}, cfcerr.InvalidConfiguration, "nowhere"},
 		"no port":              {dict{"type": "websocket", "endpoint": with("port", nil)}, cfcerr.InvalidArgument, "transport_config.endpoint.port"},

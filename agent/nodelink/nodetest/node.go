@@ -29,6 +29,8 @@ type Config struct {
 	// PID is what the node tells of its controller. One that is no living
 	// process stands for a node in another PID namespace.
 	PID int
+	// Dir is its directory.
+	Dir string
 	// Kind is what the node says it is; empty like a stock one.
 	Kind string
 	// Serializer is CBOR by default.

@@ -14,7 +14,7 @@ import (
 func (n *Node) getStatus(_ context.Context, _ *wamp.Invocation) client.InvokeResult {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return value(wamp.Dict{"title": "Crossbar.io 26.10.1 — A Fake", "started": n.started, "controller_pid": n.cfg.PID,
+	return value(wamp.Dict{"title": "Crossbar.io 26.10.1 — A Fake", "started": n.started, "controller_pid": n.cfg.PID, "directory": n.cfg.Dir,
 		"running_workers": len(n.workers), "management_node_id": "node", "management_realm": "cfc.local"})
 }
 
