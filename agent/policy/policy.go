@@ -112,11 +112,11 @@ type Policy struct {
 
 // stamp tells one state of the file from the next.
 type stamp struct {
-	mod   time.Time
-	size  int64
-	inode uint64
-	mode  fs.FileMode
-	there bool
+	mod      time.Time
+	size     int64
+	inode    uint64
+	there    bool   // also a link that leads nowhere
+	distrust string // why others could have written it
 }
 
 // Open reads the policy at path. Optional says that there need be none.
@@ -146,21 +146,33 @@ func (p *Policy) Run(ctx context.Context) error {
 }
 
 func (p *Policy) look() stamp {
+	s := stamp{there: p.there()}
+	if !s.there {
+		return s
+	}
+	if err := p.ownedWell(); err != nil {
+		s.distrust = err.Error()
+	}
 	i, err := os.Stat(p.path)
 	if err != nil {
-		return stamp{}
+		return s
 	}
-	s := stamp{mod: i.ModTime(), size: i.Size(), mode: i.Mode(), there: true}
+	s.mod, s.size = i.ModTime(), i.Size()
 	if sys, ok := i.Sys().(*syscall.Stat_t); ok {
 		s.inode = sys.Ino
 	}
 	return s
 }
 
+func (p *Policy) there() bool {
+	_, err := os.Lstat(p.path)
+	return err == nil
+}
+
 // Reload reads the file now. What is wrong with it is in Err.
 func (p *Policy) Reload() {
 	seen := p.look()
-	rules, err := p.read(seen.there)
+	rules, err := p.read(seen)
 	denied := map[*catalog.Op]bool{}
 	index := catalog.NewIndex()
 	for _, key := range rules.Deny {
@@ -187,14 +199,12 @@ func (p *Policy) Changed() <-chan struct{} {
 	return p.change
 }
 
-func (p *Policy) read(there bool) (Rules, error) {
-	var r Rules
-	if there {
-		if err := p.ownedWell(); err != nil {
-			return Rules{}, err
-		}
+func (p *Policy) read(seen stamp) (Rules, error) {
+	if seen.distrust != "" {
+		return Rules{}, errors.New(seen.distrust)
 	}
-	if err := config.Load(&r, config.Sources{File: p.path, Optional: p.optional}); err != nil {
+	var r Rules
+	if err := config.Load(&r, config.Sources{File: p.path, Optional: p.optional && !seen.there}); err != nil {
 		return Rules{}, err
 	}
 	return r, nil
@@ -203,7 +213,8 @@ func (p *Policy) read(there bool) (Rules, error) {
 // Check reads the policy at path as the agent does, whoever asks: to whom the
 // file has to belong depends on the agent's user.
 func Check(path string, optional bool) error {
-	_, err := (&Policy{path: path, optional: optional}).read(false)
+	p := &Policy{path: path, optional: optional}
+	_, err := p.read(stamp{there: p.there()})
 	return err
 }
 
@@ -213,7 +224,7 @@ func (p *Policy) ownedWell() error {
 	if err != nil {
 		return fmt.Errorf("cannot read policy: %w", err)
 	}
-	for _, place := range []string{path, filepath.Dir(path)} {
+	for _, place := range []string{path, filepath.Dir(path), filepath.Dir(p.path)} { // a link is as good as what stands there
 		i, err := os.Stat(place)
 		if err != nil {
 			return fmt.Errorf("cannot read policy: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -194,6 +195,60 @@ func TestNoFile(t *testing.T) {
 	if p.Err() == nil || rule(t, p, catalog.NodeShutdownOp.Op) != "policy" {
 		t.Error("a policy that was named and is not there forbids nothing")
 	}
+}
+
+// A link is in place of a file: where it leads nowhere, and where others could
+// make it lead elsewhere.
+func TestALinkIsAFile(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.Symlink(filepath.Join(t.TempDir(), "gone"), link); err != nil {
+		t.Fatal(err)
+	}
+	p := Open(link, true, zaptest.NewLogger(t))
+	if got := rule(t, p, catalog.NodeShutdownOp.Op); got != "policy" || Check(link, true) == nil {
+		t.Errorf("a link to nothing: refused by %q", got)
+	}
+	if err := errors.Join(os.Remove(link), os.Symlink(write(t, "version: 1\n"), link)); err != nil {
+		t.Fatal(err)
+	}
+	if p.Reload(); p.Err() != nil {
+		t.Error(p.Err())
+	}
+	if err := os.Chmod(filepath.Dir(link), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if p.Reload(); p.Err() == nil || !strings.Contains(p.Err().Error(), filepath.Dir(link)+": mode") {
+		t.Errorf("a link that others can replace: %v", p.Err())
+	}
+}
+
+// What is wrong with who may write it is set right, or comes about, without a
+// change of the file itself.
+func TestTrustIsLookedAtAgain(t *testing.T) {
+	path := write(t, "version: 1\n")
+	synctest.Test(t, func(t *testing.T) {
+		p := Open(path, false, zaptest.NewLogger(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		for _, c := range []struct {
+			mode fs.FileMode
+			want string
+		}{{0o777, "policy"}, {0o755, ""}} {
+			if err := os.Chmod(filepath.Dir(path), c.mode); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * lookEvery)
+			synctest.Wait()
+			if got := rule(t, p, catalog.NodeShutdownOp.Op); got != c.want {
+				t.Errorf("with %#o it is refused by %q, expected %q", c.mode, got, c.want)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestAChangeIsSeen(t *testing.T) {
