@@ -23,6 +23,9 @@ type crowd struct {
 func (c *crowd) enter(worker string) (leave func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.all >= mostReads {
+		return nil, cfcerr.New(cfcerr.Busy, "cannot look into worker %s: %d calls that look into workers have no answer yet", worker, c.all).With("limit", mostReads)
+	}
 	if n := c.reads[worker]; n >= mostReads-c.all {
 		return nil, cfcerr.New(cfcerr.Busy, "cannot look into worker %s: %d calls that do have no answer yet", worker, n).With("limit", n)
 	}
