@@ -49,7 +49,7 @@ type Config struct {
 	LoginTimeout time.Duration // from connection to WELCOME; 10 s
 	ReplaceAfter time.Duration // silence after which a second session replaces the first; 3 s
 	StallTimeout time.Duration // a node that takes no octet for so long is dropped; 30 s
-	MaxCalls     int64         // calls in flight, an eighth of them at one worker; 512
+	MaxCalls     int64         // calls in flight, an eighth of them at one worker, seven at all workers; 512
 }
 
 // Boots decides whether a node boots the workers of its own configuration,
@@ -356,13 +356,15 @@ func (l *Link) slot(ctx context.Context, procedure string) (free func(), err err
 	if ctx.Err() != nil {
 		return nil, unbegun(ctx, procedure)
 	}
-	if free, err = l.slots.take(ctx, procedure); err == nil {
+	free, full := l.slots.take(ctx, procedure)
+	if full == nil {
 		return free, nil
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, unbegun(ctx, procedure)
 	}
-	return nil, cfcerr.New(cfcerr.Busy, "cannot call %s: too many calls there, or to the node, are waiting for their answers", procedure)
+	return nil, cfcerr.New(cfcerr.Busy, "cannot call %s: %d calls to %s are waiting for their answers", procedure, full.most, full.to).
+		With("limit", full.most)
 }
 
 func (l *Link) current(procedure string) (*session, error) {

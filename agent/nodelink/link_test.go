@@ -326,13 +326,49 @@ func TestCallsOfOneWorkerLeaveRoomForOthers(t *testing.T) {
 			t.Errorf("%s: %v", procedure, err)
 		}
 	}
-	wantKind(t, second(b.within(50*time.Millisecond, "worker.a.utcnow")), cfcerr.Busy)
+	e := wantKind(t, second(b.within(50*time.Millisecond, "worker.a.utcnow")), cfcerr.Busy)
+	if e.Details["limit"] != int64(2) || !strings.Contains(e.Message, "2 calls to worker a") {
+		t.Errorf("it says %q, %v", e.Message, e.Details)
+	}
 	cancel()
 	wg.Wait()
 	release()
-	if _, err := b.within(5*time.Second, "worker.a.utcnow"); err != nil || len(b.slots.workers) > 0 {
-		t.Errorf("afterwards %v, %v is kept", err, b.slots.workers)
+	if _, err := b.within(5*time.Second, "worker.a.utcnow"); err != nil || len(b.slots.entered) > 0 {
+		t.Errorf("afterwards %v, %v is kept", err, b.slots.entered)
 	}
+}
+
+// However many workers answer nothing, the node itself can be asked.
+func TestCallsOfAllWorkersLeaveRoomForTheNode(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.MaxCalls = 16 })
+	n := b.node()
+	ctx, cancel := context.WithCancel(b.ctx)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		id := fmt.Sprint("w", i)
+		n.Boot(id, "router")
+		defer n.Hang("worker." + id + ".utcnow")()
+		for range 3 {
+			wg.Go(func() { _, _ = b.Call(ctx, "worker."+id+".utcnow", nil, nil) })
+		}
+	}
+	b.until("workers have what they get", func() bool {
+		if !b.slots.workers.TryAcquire(1) {
+			return true
+		}
+		b.slots.workers.Release(1)
+		return false
+	})
+	if _, err := b.within(5*time.Second, "get_status"); err != nil {
+		t.Error(err)
+	}
+	n.Boot("last", "router")
+	e := wantKind(t, second(b.within(50*time.Millisecond, "worker.last.utcnow")), cfcerr.Busy)
+	if e.Details["limit"] != int64(14) || !strings.Contains(e.Message, "14 calls to workers") {
+		t.Errorf("it says %q, %v", e.Message, e.Details)
+	}
+	cancel()
+	wg.Wait()
 }
 
 func letGo(b *bench) bool { b.slots.all.Release(1); return false }
