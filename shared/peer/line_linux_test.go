@@ -56,8 +56,9 @@ func alive(t *testing.T, c *peer.Conn, d time.Duration) bool {
 	return c.Alive(ctx) == nil
 }
 
-// Nor is it one without life, although all is in the kernel at once and a ping
-// waits behind it for seconds. Who stops reading has none.
+// A line that takes little is not one that takes nothing, and not one without
+// life, although all is in the kernel at once and a ping waits behind it for
+// seconds. Who stops reading has none.
 func TestSlowLineShowsLife(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []bool{false, true} {
