@@ -23,6 +23,8 @@ type AgentOptions struct {
 	// Socket is where the node dials in, handed over as systemd does. Such an
 	// agent has no node of its own.
 	Socket *os.File
+	// Tmpfs is as in RelayOptions; Data leads there once the agent is started.
+	Tmpfs string
 }
 
 // Agent is a cfc-agent that supervises a Crossbar.io node.
@@ -36,6 +38,7 @@ type Agent struct {
 	program string
 	conf    string
 	command Command
+	tmpfs   bool
 }
 
 // AgentStatus is what tests need of `cfc-agent status --json`.
@@ -86,6 +89,12 @@ func NewAgent(ctx context.Context, t Tools, n Node, home string, o AgentOptions)
 		a.command.Files = []*os.File{o.Socket}
 		a.command.Path, a.command.Args = "/bin/sh", []string{"-c", "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=node exec " + t.Agent + " run --config " + a.conf}
 	}
+	if o.Tmpfs != "" {
+		if err := a.command.onTmpfs(o.Tmpfs, a.Data); err != nil {
+			return nil, fmt.Errorf("cannot set up the agent: %w", err)
+		}
+		a.tmpfs = true
+	}
 	return a, nil
 }
 
@@ -111,7 +120,9 @@ func (a *Agent) run(ctx context.Context, stdin string, args ...string) ([]byte, 
 
 // Start starts the agent, again after it ended.
 func (a *Agent) Start(context.Context) (err error) {
-	a.Proc, err = Start(a.command)
+	if a.Proc, err = Start(a.command); err == nil && a.tmpfs {
+		a.Data = fmt.Sprintf("/proc/%d/root%s", a.PID(), a.Data)
+	}
 	return err
 }
 

@@ -74,11 +74,9 @@ func StartRelay(ctx context.Context, t Tools, home string, o RelayOptions) (*Rel
 	r.conf, r.program = conf, t.Relay
 	r.command = Command{Name: o.Name, Path: t.Relay, Args: []string{"run", "--config", conf}, Home: home, Dir: home}
 	if o.Tmpfs != "" {
-		if err := os.MkdirAll(r.Data, 0o700); err != nil {
+		if err := r.command.onTmpfs(o.Tmpfs, r.Data); err != nil {
 			return nil, fmt.Errorf("cannot start the relay: %w", err)
 		}
-		script := fmt.Sprintf(`mount -t tmpfs -o mode=700,size=%s tmpfs %s && trap 'kill $!; exit 0' TERM && while :; do %s run --config %s & wait $!; done`, o.Tmpfs, r.Data, t.Relay, conf)
-		r.command.Path, r.command.Args = "/usr/bin/unshare", []string{"--user", "--map-root-user", "--mount", "/bin/sh", "-c", script}
 	}
 	if err := r.Start(ctx); err != nil {
 		return nil, err
@@ -88,6 +86,14 @@ func StartRelay(ctx context.Context, t Tools, home string, o RelayOptions) (*Rel
 		r.Data = fmt.Sprintf("/proc/%d/root%s", r.PID(), r.Data)
 	}
 	return r, nil
+}
+
+// onTmpfs has the command run with a small file system at dir, in a mount that it
+// alone sees, and run again whenever it ends.
+func (c *Command) onTmpfs(size, dir string) error {
+	script := fmt.Sprintf(`mount -t tmpfs -o mode=700,size=%s tmpfs %s && trap 'kill $!; wait $!; exit 0' TERM && while :; do %s %s & wait $!; done`, size, dir, c.Path, strings.Join(c.Args, " "))
+	c.Path, c.Args = "/usr/bin/unshare", []string{"--user", "--map-root-user", "--mount", "/bin/sh", "-c", script}
+	return os.MkdirAll(dir, 0o700)
 }
 
 // Home is the fleet's directory.
