@@ -3,7 +3,6 @@ package crossbar
 import (
 	"context"
 	"maps"
-	"slices"
 
 	"fabric.center/cfc/agent/ops"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -112,17 +111,17 @@ func (n *Node) forgetJoined(workers []ops.Worker) {
 		runs[seen.ID] = workerSeen(n, seen).site(ops.RouterRealm, "", "").place()
 	}
 	n.mu.Lock()
-	known := slices.Collect(maps.Keys(n.metas.joined))
+	gone := maps.Clone(n.metas.joined)
 	n.mu.Unlock()
 	// The memory may be busy with a slow disk, for which nobody may hold up what the
 	// node says.
-	gone := slices.DeleteFunc(known, func(key joinedKey) bool {
+	maps.DeleteFunc(gone, func(key joinedKey, _ *joined) bool {
 		at, ok := runs[key.worker]
 		return ok && !n.memory.hidden(at, key.realm)
 	})
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, key := range gone {
-		delete(n.metas.joined, key)
-	}
+	maps.DeleteFunc(n.metas.joined, func(key joinedKey, j *joined) bool {
+		return gone[key] == j // what has begun meanwhile stays
+	})
 }

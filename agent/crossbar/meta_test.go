@@ -22,6 +22,7 @@ func (r *rig) meta(realm, procedure string, args ...any) (any, error) {
 func TestASlowDiskDoesNotHoldUpTheNode(t *testing.T) {
 	n := New(Config{})
 	n.metas.of("w", "r")
+	n.metas.of("gone", "r")
 	n.memory.mu.Lock() // as while it is written
 	done := make(chan struct{})
 	go func() {
@@ -34,13 +35,17 @@ func TestASlowDiskDoesNotHoldUpTheNode(t *testing.T) {
 			t.Fatal("it does not ask the memory")
 		}
 	}
-	if n.mu.TryLock() {
-		n.mu.Unlock()
-	} else {
-		t.Error("the node's events wait for the disk")
+	if !n.mu.TryLock() {
+		t.Fatal("the node's events wait for the disk")
 	}
+	n.metas.empty(&worker{id: "gone"}, "r") // a realm of another process of it is about to be started
+	begun := n.metas.of("gone", "r")
+	n.mu.Unlock()
 	n.memory.mu.Unlock()
 	<-done
+	if n.metas.of("gone", "r") != begun {
+		t.Error("it has forgotten a realm that has begun meanwhile")
+	}
 }
 
 func (r *rig) publishes(realm, topic string, args ...any) {
