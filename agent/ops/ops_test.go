@@ -3,6 +3,8 @@ package ops_test
 import (
 	"context"
 	"errors"
+	"net"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -28,7 +30,8 @@ type rig struct {
 	node *nodetest.Node
 	key  identity.Key
 	addr string
-	end  func() // of the agent's parts
+	port *os.File // addr's, held while no agent listens: nobody else takes it
+	end  func()   // of the agent's parts
 	link *nodelink.Link
 
 	mu     sync.Mutex
@@ -47,8 +50,8 @@ func newRigOf(t *testing.T, controller int, adapt ...func(*ops.Config)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Where nobody dials from: while no agent listens, the port is nobody's.
-	r := &rig{t: t, key: key, addr: "127.0.0.2:0"}
+	r := &rig{t: t, key: key}
+	r.hold()
 	r.start(adapt...)
 	t.Cleanup(func() { r.end() })
 	if r.node, err = nodetest.Join(context.Background(), nodetest.Config{Addr: r.addr, Key: key, PID: controller}); err != nil {
@@ -64,15 +67,29 @@ func newRigOf(t *testing.T, controller int, adapt ...func(*ops.Config)) *rig {
 	return r
 }
 
+// hold takes the port on which one agent after the other listens.
+func (r *rig) hold() {
+	r.t.Helper()
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer ln.Close()
+	if r.port, err = ln.File(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { r.port.Close() })
+	r.addr = ln.Addr().String()
+}
+
 // start runs an agent's parts; the next one's have the same address.
 func (r *rig) start(adapt ...func(*ops.Config)) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	ln, err := nodelink.Listen(ctx, r.addr)
+	ln, err := net.FileListener(r.port)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.addr = ln.Addr().String()
 	if r.link, err = nodelink.New(nodelink.Config{Listener: ln, Pubkey: r.key.Public()}); err != nil {
 		r.t.Fatal(err)
 	}
