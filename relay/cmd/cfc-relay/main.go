@@ -154,45 +154,37 @@ func checkCommand() *cobra.Command {
 // readyCommand asks where nothing else could: an image of the relay has no curl.
 func readyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "ready", Short: "Ask the relay that runs here whether it is ready", Args: cobra.NoArgs}
-	load := configured(cmd, "monitor-listen")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := load()
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), readyTimeout)
-		defer cancel()
-		return failed(server.Ready(ctx, c))
-	}
-	return cmd
+	return within(cmd, readyTimeout, "monitor-listen", func(ctx context.Context, c server.Config, _ []string) error {
+		return server.Ready(ctx, c)
+	})
 }
 
 func backupCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "backup FILE", Short: "Copy the relay's state into FILE, also while the relay runs", Args: cobra.ExactArgs(1)}
-	load := configured(cmd, "data")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := load()
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), copyTimeout)
-		defer cancel()
-		return failed(store.Backup(ctx, c.StoreFile(), args[0]))
-	}
-	return cmd
+	return within(cmd, copyTimeout, "data", func(ctx context.Context, c server.Config, args []string) error {
+		return store.Backup(ctx, c.StoreFile(), args[0])
+	})
 }
 
 func restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "restore FILE", Short: "Put back the relay's state from a backup; the relay must be stopped", Args: cobra.ExactArgs(1)}
-	load := configured(cmd, "data")
+	return within(cmd, copyTimeout, "data", func(ctx context.Context, c server.Config, args []string) error {
+		return store.Restore(ctx, args[0], c.StoreFile())
+	})
+}
+
+// within makes a command of what uses one key of the configuration and is over in
+// time.
+func within(cmd *cobra.Command, limit time.Duration, used string, do func(context.Context, server.Config, []string) error) *cobra.Command {
+	load := configured(cmd, used)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := load()
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), copyTimeout)
+		ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 		defer cancel()
-		return failed(store.Restore(ctx, args[0], c.StoreFile()))
+		return failed(do(ctx, c, args))
 	}
 	return cmd
 }
