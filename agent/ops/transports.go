@@ -222,11 +222,11 @@ func codeOf(config map[string]any) string {
 // filesOf are the paths in a service that shows files.
 func filesOf(service map[string]any) []any {
 	options, _ := wamp.AsDict(service["options"])
-	files := []any{service["directory"], service["resource"], options["default_file"], service["templates"]}
-	if templates, ok := wamp.AsDict(service["templates"]); ok {
-		files[3] = templates["resource"]
+	templates := service["templates"]
+	if d, ok := wamp.AsDict(templates); ok {
+		templates = d["resource"]
 	}
-	return files
+	return []any{service["directory"], service["resource"], options["default_file"], templates}
 }
 
 // ownFolder is a path that stays within a directory and leaves the directory's
