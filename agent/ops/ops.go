@@ -181,8 +181,8 @@ func (o *Ops) carryOut(ctx context.Context, op *catalog.Op, caller catalog.Calle
 		}
 		defer leave()
 	}
-	if id := workerArg(op, args, kwargs); op.Scope == catalog.Worker && !op.Mutates() {
-		leave, err := o.crowd.enter(id)
+	if op.Scope == catalog.Worker && !op.Mutates() {
+		leave, err := o.crowd.enter(workerArg(op, args, kwargs))
 		if err != nil {
 			return nil, err
 		}
