@@ -167,7 +167,6 @@ func (v *Inventory) met(mark uint64, w Worker) {
 			v.stays(e, e.objects[r], o, mark)
 		}
 	}
-	v.version++
 	v.save()
 }
 

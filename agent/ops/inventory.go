@@ -201,7 +201,6 @@ func (v *Inventory) allGone(reason, by string) {
 		v.node = ""
 		v.publish(catalog.NodeLife.Stopped, details(catalog.Dict{"reason": reason, "by": by}))
 	}
-	v.version++
 	v.save()
 }
 
