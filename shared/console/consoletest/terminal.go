@@ -22,7 +22,7 @@ func Terminal(t testing.TB) (person, program *os.File) {
 	}
 	t.Cleanup(func() { person.Close() })
 	var n int
-	Control(t, person, func(fd int) (err error) {
+	control(t, person, func(fd int) (err error) {
 		if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err == nil {
 			n, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
 		}
@@ -39,7 +39,7 @@ func Terminal(t testing.TB) (person, program *os.File) {
 // Settings are the modes that the terminal is in.
 func Settings(t testing.TB, f *os.File) (s unix.Termios) {
 	t.Helper()
-	Control(t, f, func(fd int) error {
+	control(t, f, func(fd int) error {
 		p, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 		if err == nil {
 			s = *p
@@ -52,13 +52,13 @@ func Settings(t testing.TB, f *os.File) (s unix.Termios) {
 // Resize gives the terminal another size; who works at it gets SIGWINCH.
 func Resize(t testing.TB, f *os.File, rows, cols uint16) {
 	t.Helper()
-	Control(t, f, func(fd int) error {
+	control(t, f, func(fd int) error {
 		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
 	})
 }
 
-// Control leaves the file as it is, where Fd would have its reads block for ever.
-func Control(t testing.TB, f *os.File, do func(fd int) error) {
+// control leaves the file as it is, where Fd would have its reads block for ever.
+func control(t testing.TB, f *os.File, do func(fd int) error) {
 	t.Helper()
 	raw, err := f.SyscallConn()
 	if err != nil {
