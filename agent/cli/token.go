@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +33,7 @@ func (a *App) token(ctx context.Context, file string) (text string, err error) {
 	case term.IsTerminal(int(a.In.Fd())):
 		text, err = console.Secret(a.In, a.Err, "Token (one-time, not shown): ")
 	default:
-		text, err = console.Wait(ctx.Done(), func() (string, error) { return firstLine(a.In) })
+		text, err = console.Wait(ctx.Done(), func() (string, error) { return console.FirstLine(a.In) })
 	}
 	if errors.Is(err, context.Canceled) {
 		return "", failed(cfcerr.New(cfcerr.Canceled, "not paired: no token was given"))
@@ -43,14 +42,6 @@ func (a *App) token(ctx context.Context, file string) (text string, err error) {
 		return "", fmt.Errorf("cannot read the token: %w", err)
 	}
 	return given(text)
-}
-
-func firstLine(in io.Reader) (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(in, longestToken)).ReadString('\n')
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return line, err
 }
 
 func tokenFile(path string) (string, error) {

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,8 +60,8 @@ func (l *login) readToken(ctx context.Context) (string, error) {
 }
 
 func readToken(r io.Reader) (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(r, 1024)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	line, err := console.FirstLine(r)
+	if err != nil {
 		return "", fmt.Errorf("cannot read token: %w", err)
 	}
 	return userToken(line)
