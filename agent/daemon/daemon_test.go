@@ -138,6 +138,15 @@ func (a *agent) attach(t *testing.T) *nodetest.Node {
 	return n
 }
 
+// pair pairs the agent as n1, and waits until the relay has it online.
+func (a *agent) pair(t *testing.T, relay *relaytest.Relay) {
+	t.Helper()
+	if _, err := a.client.Pair(t.Context(), state.Request{URL: relay.URL(), Token: relay.Invite("n1")}); err != nil {
+		t.Fatal(err)
+	}
+	relay.WaitOnline("n1")
+}
+
 func TestFromNothingToACallOfTheNode(t *testing.T) {
 	c, k := settings(t)
 	a := start(t, c, k)
@@ -221,10 +230,7 @@ func TestItComesUpAsItWentDown(t *testing.T) {
 	c, k := settings(t)
 	relay := relaytest.New(t, false)
 	a := start(t, c, k)
-	if _, err := a.client.Pair(t.Context(), state.Request{URL: relay.URL(), Token: relay.Invite("n1")}); err != nil {
-		t.Fatal(err)
-	}
-	relay.WaitOnline("n1")
+	a.pair(t, relay)
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -281,10 +287,7 @@ func TestTheHostsPolicyIsObeyed(t *testing.T) {
 	a := start(t, c, k)
 	a.attach(t)
 	relay := relaytest.New(t, false)
-	if _, err := a.client.Pair(t.Context(), state.Request{URL: relay.URL(), Token: relay.Invite("n1")}); err != nil {
-		t.Fatal(err)
-	}
-	relay.WaitOnline("n1")
+	a.pair(t, relay)
 	_, err := relay.Call(t.Context(), "n1", catalog.NodeStartWorker.Key(), "w1", wamp.Dict{"type": "router"})
 	var e *cfcerr.Error
 	if !errors.As(err, &e) || e.Kind != cfcerr.DeniedByHost || e.Details["rule"] != "read_only" {
@@ -333,10 +336,7 @@ func TestAPairingThatIsMended(t *testing.T) {
 	c, k := settings(t)
 	relay := relaytest.New(t, false)
 	a := start(t, c, k)
-	if _, err := a.client.Pair(t.Context(), state.Request{URL: relay.URL(), Token: relay.Invite("n1")}); err != nil {
-		t.Fatal(err)
-	}
-	relay.WaitOnline("n1")
+	a.pair(t, relay)
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -370,10 +370,7 @@ func TestANodeThatCannotBeUsedYet(t *testing.T) {
 	c.Node.Pubkey = ""
 	a := start(t, c, k)
 	relay := relaytest.New(t, false)
-	if _, err := a.client.Pair(t.Context(), state.Request{URL: relay.URL(), Token: relay.Invite("n1")}); err != nil {
-		t.Fatal(err)
-	}
-	relay.WaitOnline("n1")
+	a.pair(t, relay)
 	eventually(t, "the fault", func() bool { return len(a.status(t).Faults) == 1 })
 	_, err := relay.Call(t.Context(), "n1", catalog.NodeGetStatus.Key())
 	if cfcerr.KindOf(err) != cfcerr.NodeDetached || !strings.Contains(err.Error(), "node.cbdir") {
@@ -386,10 +383,7 @@ func TestDockerNeedsNoNode(t *testing.T) {
 	c.Node.Pubkey, c.Docker.Socket = "", filepath.Join(c.Data, "none.sock")
 	a := start(t, c, k)
 	relay := relaytest.New(t, false)
-	if _, err := a.client.Pair(t.Context(), state.Request{URL: relay.URL(), Token: relay.Invite("n1")}); err != nil {
-		t.Fatal(err)
-	}
-	relay.WaitOnline("n1")
+	a.pair(t, relay)
 	if _, err := relay.Call(t.Context(), "n1", catalog.DockerGetStatus.Key()); cfcerr.KindOf(err) != cfcerr.DeniedByHost {
 		t.Errorf("without a policy: %v", err)
 	}
