@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"fabric.center/cfc/agent/ops"
-	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/durable"
 	"go.uber.org/zap"
 )
@@ -206,7 +205,7 @@ func (m *memory) save() error {
 	}
 	if err = durable.WriteFile(m.path, b, 0o600); err != nil {
 		m.log.Error("cannot keep the memory of object ids", zap.Error(err))
-		return cfcerr.New(cfcerr.Unavailable, "cannot change this: the agent cannot write its state: %s", durable.Why(err)).With("part", "state directory").With("reason", durable.Why(err))
+		return ops.StateNotWritten("cannot change this", err)
 	}
 	return nil
 }

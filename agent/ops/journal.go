@@ -131,8 +131,13 @@ func (j *journal) begun(x restart) error {
 		j.restarts[x.Worker] = old
 	}
 	j.log.Error("cannot keep the journal of restarts", zap.Error(err))
-	return cfcerr.New(cfcerr.Unavailable, "cannot restart worker %s: the agent cannot write its state: %s", x.Worker, durable.Why(err)).
-		With("part", "state directory").With("reason", durable.Why(err)).With("worker_id", x.Worker)
+	return StateNotWritten("cannot restart worker "+x.Worker, err).With("worker_id", x.Worker)
+}
+
+// StateNotWritten is the error of what cannot be done because it could not be kept.
+func StateNotWritten(cannot string, err error) *cfcerr.Error {
+	why := durable.Why(err)
+	return cfcerr.New(cfcerr.Unavailable, "%s: the agent cannot write its state: %s", cannot, why).With("part", "state directory").With("reason", why)
 }
 
 // ended drops a restart of which nothing is left to do.
