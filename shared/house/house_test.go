@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"fabric.center/cfc/shared/catalog"
@@ -32,12 +33,24 @@ type file struct {
 	set   *token.FileSet
 }
 
-// tree reads every Go file.
+// tree gives every Go file, to be looked at only.
 func tree(t *testing.T) []file {
 	t.Helper()
-	root, err := filepath.Abs("../..")
+	files, err := parsed()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Fatal("no Go files found")
+	}
+	return files
+}
+
+// parsed reads the files once for all rules: that is what the rules cost.
+var parsed = sync.OnceValues(func() ([]file, error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return nil, err
 	}
 	var files []file
 	for _, side := range []string{"agent", "relay", "shared", "packaging", "systemd"} {
@@ -59,14 +72,11 @@ func tree(t *testing.T) []file {
 			return nil
 		})
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
-	if len(files) == 0 {
-		t.Fatal("no Go files found")
-	}
-	return files
-}
+	return files, nil
+})
 
 // below reports whether dir is one of the directories or inside one.
 func below(dir string, places ...string) bool {
