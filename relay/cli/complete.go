@@ -78,7 +78,7 @@ func (a *app) contextNames(*cobra.Command) []string {
 var roles = []string{string(wire.Viewer), string(wire.Operator), string(wire.Owner)}
 
 // completeOperation completes the node and, where the row is of a worker, its
-// workers; files where an argument can be @file.
+// workers; files where an argument can be @file, nothing where none is left.
 func (a *app) completeOperation(o *catalog.Op) completer {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		switch {
@@ -86,9 +86,22 @@ func (a *app) completeOperation(o *catalog.Op) completer {
 			return a.nodeNames(cmd), cobra.ShellCompDirectiveNoFileComp
 		case len(args) == 1 && len(o.Args()) > 0 && o.Args()[0].Name == "worker_id" && !o.Args()[0].Nullable():
 			return a.names(cmd, catalog.NodeGetWorkers.Op, args[0]), cobra.ShellCompDirectiveNoFileComp
+		case len(args) > positional(o):
+			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		return nil, cobra.ShellCompDirectiveDefault
 	}
+}
+
+// positional counts the arguments behind the node that have a place.
+func positional(o *catalog.Op) int {
+	n := 0
+	for _, arg := range o.Args() {
+		if !arg.Optional || arg.Pos >= 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // completeFlags completes the flags that every command has.

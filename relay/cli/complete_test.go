@@ -76,6 +76,22 @@ func TestCompletionOfFlagsOfARow(t *testing.T) {
 	}
 }
 
+// Files are offered only where one may stand.
+func TestCompletionOfFiles(t *testing.T) {
+	for line, files := range map[string]bool{
+		"node start-worker n1 w2 ":           true,
+		"node start-worker n1 w2 router ":    true,
+		"node start-worker n1 w2 router {} ": false,
+		"router stop-router-realm n1 w1 r ":  false,
+		"node get-status n1 ":                false,
+	} {
+		out, _, _ := newRig(t).run(append([]string{"__complete"}, strings.Split(line, " ")...)...)
+		if got := !strings.Contains(out, ":4\n"); got != files {
+			t.Errorf("%q: files %t\n%s", line, got, out)
+		}
+	}
+}
+
 // The shell is not held up by a relay that does not answer.
 func TestCompletionIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
