@@ -15,15 +15,13 @@ func (a *app) contextCommand() *cobra.Command {
 	use := &cobra.Command{
 		Use: "use CONTEXT", Short: "Make a context the current one", Args: words("CONTEXT"), ValidArgsFunction: first(a.contextNames),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := a.store()
-			if err != nil {
-				return err
-			}
-			if _, ok := s.find(args[0]); !ok {
-				return usagef("there is no context %q; cfc context ls lists them", args[0])
-			}
-			s.Current = args[0]
-			return s.save()
+			return a.changeStore(func(s *store) error {
+				if _, ok := s.find(args[0]); !ok {
+					return usagef("there is no context %q; cfc context ls lists them", args[0])
+				}
+				s.Current = args[0]
+				return nil
+			})
 		},
 	}
 	return family("context", "Choose among the relays that were logged in to", ls, use)

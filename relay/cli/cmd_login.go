@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,13 +80,12 @@ func (l *login) run(ctx context.Context, url string) error {
 	if err := l.chooseRealm(ctx, s); err != nil {
 		return err
 	}
-	// It may have waited long for the token: what others have kept meanwhile stays.
-	if l.store, err = l.app.store(); err != nil {
-		return err
-	}
-	l.store.put(l.place)
-	l.store.Current = l.place.Name
-	if err := l.store.save(); err != nil {
+	err = l.changeStore(func(s *store) error {
+		s.put(l.place)
+		s.Current = l.place.Name
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	if l.flags.json {
@@ -199,34 +199,27 @@ func (a *app) logoutCommand() *cobra.Command {
 		ValidArgsFunction: first(a.contextNames),
 		Args:              atMost(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := a.store()
-			if err != nil {
-				return err
-			}
-			name := s.Current
-			if chosen := a.setting(a.flags.context, envContext); chosen != "" {
-				name = chosen
-			}
+			name := a.setting(a.flags.context, envContext)
 			if len(args) > 0 {
 				name = args[0]
 			}
-			return a.logout(s, name, forget)
+			return a.logout(name, forget)
 		},
 	}
 	cmd.Flags().BoolVar(&forget, "forget-key", false, "delete the key too, where login made it")
 	return cmd
 }
 
-func (a *app) logout(s *store, name string, forget bool) error {
-	p, ok := s.find(name)
-	switch {
-	case name == "":
-		return usagef("no context is current: name one")
-	case !ok:
-		return usagef("there is no context %q", name)
-	}
-	s.remove(name)
-	if err := s.save(); err != nil {
+// logout forgets the context of this name, the current one without a name.
+func (a *app) logout(name string, forget bool) error {
+	var p place
+	var s *store
+	err := a.changeStore(func(now *store) (err error) {
+		s = now
+		p, err = s.leave(cmp.Or(name, s.Current))
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	kept := "its key stays in " + p.Key
@@ -239,6 +232,6 @@ func (a *app) logout(s *store, name string, forget bool) error {
 	if a.flags.json {
 		return writeJSON(a.Stdout, p)
 	}
-	_, err := fmt.Fprintf(a.Stdout, "Logged out of %s; %s.\n", p.Relay, kept)
+	_, err = fmt.Fprintf(a.Stdout, "Logged out of %s; %s.\n", p.Relay, kept)
 	return err
 }

@@ -98,17 +98,16 @@ func (a *app) useRealm(ctx context.Context, name string) error {
 }
 
 func (a *app) storeRealm(p place, name string) error {
-	s, err := a.store()
-	if err != nil {
-		return err
+	if p.Name == "" {
+		return nil // there is no context to keep it in
 	}
-	stored, ok := s.find(p.Name)
-	if !ok {
+	return a.changeStore(func(s *store) error {
+		if stored, ok := s.find(p.Name); ok {
+			stored.Realm = name
+			s.put(stored)
+		}
 		return nil
-	}
-	stored.Realm = name
-	s.put(stored)
-	return s.save()
+	})
 }
 
 func (a *app) memberCommand() *cobra.Command {

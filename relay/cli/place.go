@@ -42,6 +42,14 @@ func (a *app) store() (*store, error) {
 	return openStore(dir)
 }
 
+func (a *app) changeStore(change func(*store) error) error {
+	dir, err := a.configDir()
+	if err != nil {
+		return err
+	}
+	return changeStore(dir, change)
+}
+
 // place is where this command goes: flags before environment before context.
 func (a *app) place() (place, error) {
 	if a.flags.timeout < 0 {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"fabric.center/cfc/shared/durable"
@@ -65,6 +66,30 @@ func openStore(dir string) (*store, error) {
 		return nil, fmt.Errorf("cannot use contexts %s: %w", path, err)
 	}
 	return s, nil
+}
+
+// lockPatience is far more than any other command needs to change the file.
+const lockPatience = 5 * time.Second
+
+// changeStore changes the contexts below dir as they are now: other commands
+// change them as well, and what one has said to have kept stays.
+func changeStore(dir string, change func(*store) error) error {
+	if err := durable.PrivateDir(dir); err != nil {
+		return err
+	}
+	unlock, err := lock(filepath.Join(dir, storeFile+".lock"), lockPatience)
+	if err != nil {
+		return fmt.Errorf("cannot change contexts: %w", err)
+	}
+	defer unlock()
+	s, err := openStore(dir)
+	if err != nil {
+		return err
+	}
+	if err := change(s); err != nil {
+		return err
+	}
+	return s.save()
 }
 
 func firstLine(err error) string {
@@ -158,6 +183,19 @@ func (s *store) remove(name string) {
 	if s.Current == name {
 		s.Current = ""
 	}
+}
+
+// leave removes a context and gives what it was.
+func (s *store) leave(name string) (place, error) {
+	p, ok := s.find(name)
+	switch {
+	case name == "":
+		return p, usagef("no context is current: name one")
+	case !ok:
+		return p, usagef("there is no context %q", name)
+	}
+	s.remove(name)
+	return p, nil
 }
 
 // keyPath is where the key of a context lies that login makes: named for both

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -22,6 +24,24 @@ func TestStoreIsReadAsItWasWritten(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(r.dir, storeFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// Of commands at once each says that it has kept its context.
+func TestCommandsAtOnceKeepAll(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cfc")
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			p := place{Name: fmt.Sprintf("c%d", i), Relay: "wss://relay.example.com", Key: "/k"}
+			if err := changeStore(dir, func(s *store) error { s.put(p); return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if s, err := openStore(dir); err != nil || len(s.Contexts) != 20 {
+		t.Errorf("kept are %+v, %v", s, err)
 	}
 }
 
