@@ -34,7 +34,8 @@ func (o *Ops) resumeRestarts(ctx context.Context) {
 
 // resume finishes a restart, in the lane of its worker: one that is still under
 // way there ends first, and then has nothing left to finish. It is false when its
-// turn has not come.
+// turn has not come. The host's policy had its say when the restart began: a stricter
+// one of today forbids what is new, and leaves running what ran.
 func (o *Ops) resume(ctx context.Context, worker string) (begun bool) {
 	log := o.log.With(zap.String("worker", worker))
 	ctx, cancel := context.WithTimeout(ctx, 2*endTime) // for what is under way, and for itself

@@ -123,6 +123,31 @@ func TestARestartIsFinishedByTheNextAgent(t *testing.T) {
 	}
 }
 
+// onlyReading is the policy of a host that has become strict.
+type onlyReading struct{}
+
+func (onlyReading) Allow(op *catalog.Op, _ catalog.Caller, _ wamp.List, _ wamp.Dict) error {
+	if op.Mutates() {
+		return cfcerr.New(cfcerr.DeniedByHost, "cannot call %s: reading alone is allowed", op.Key())
+	}
+	return nil
+}
+
+// What ran goes on under a stricter policy: so a restart that had been allowed does
+// not leave the worker down.
+func TestARestartIsFinishedUnderAStricterPolicy(t *testing.T) {
+	r, dir := cut(t, "start_worker", true)
+	r.start(keeping(dir), func(c *ops.Config) { c.Policy = onlyReading{} })
+	if err := r.node.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the restart is finished", func() bool { return noJournal(dir) })
+	if got := r.must("proxy.get_proxy_transports", "p"); fmt.Sprint(got) != "[web]" {
+		t.Errorf("transports are %v", got)
+	}
+	r.refused(cfcerr.DeniedByHost, "node.stop_worker", "p")
+}
+
 // A node that has restarted runs what its own configuration says.
 func TestNothingIsResumedOnAnotherNode(t *testing.T) {
 	r, dir := cut(t, "start_worker", true)
