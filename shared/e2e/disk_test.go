@@ -48,6 +48,7 @@ func TestTheAgentsDiskIsFull(t *testing.T) {
 	if err := a.Pair(within(t, time.Minute), stage.Relay.URL(), token); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { must(t, join(t, wire.UsersRealm), catalog.UnpairNode.Op, realm+"/small") }()
 	p := place{realm, "small", a}
 	p.attached(t, s)
 	config := func(name string) wamp.Dict { return wamp.Dict{"name": "com.example." + name} }
