@@ -224,7 +224,8 @@ func TestProfiles(t *testing.T) {
 	r.until("the node's process is known", func() bool { return slices.Contains(r.told(), "on_node_attached") })
 	r.node.BootAs("w", "router", pid)
 	r.node.Answer("worker.w.get_pythonpath", wamp.List{}, "")
-	r.node.Boot("g", "guest")
+	r.node.BootAs("g", "guest", pid) // a process that is not there would be taken for dead
+	r.until("the guest is known", func() bool { return slices.Contains(r.told(), "on_worker_started g") })
 	if v := r.must("worker.get_profilers", "w").([]catalog.Profiler); len(v) != 1 || v[0] != (catalog.Profiler{ID: "py-spy", State: "inactive", Version: "1.2"}) {
 		t.Errorf("profilers are %v", v)
 	}
