@@ -50,11 +50,16 @@ type App struct {
 
 // Main runs one command line and gives its exit code.
 func (a *App) Main(ctx context.Context, args []string) int {
+	out := console.NewOutput(a.Out)
+	a.Out = out
 	root := a.command()
 	root.SetArgs(args)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	err := root.ExecuteContext(ctx)
+	if unwritten := out.Failed(err); unwritten != nil {
+		err = failed(unwritten)
+	}
 	if err == nil {
 		return 0
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -97,9 +98,12 @@ func (h *host) runContext(ctx context.Context, args ...string) (code int, out, e
 		in = r
 	}
 	var stdout, stderr syncBuffer
-	a := App{Version: "1.2.3", In: in, Out: &stdout, Err: &stderr, Environ: append(h.environ, "CFC_AGENT_CONFIG="+h.path("agent.yaml")), Units: adopt.Units{h.path("units")}}
-	code = a.Main(ctx, args)
+	code = h.app(in, &stdout, &stderr).Main(ctx, args)
 	return code, stdout.String(), stderr.String()
+}
+
+func (h *host) app(in *os.File, out, errs io.Writer) *App {
+	return &App{Version: "1.2.3", In: in, Out: out, Err: errs, Environ: append(h.environ, "CFC_AGENT_CONFIG="+h.path("agent.yaml")), Units: adopt.Units{h.path("units")}}
 }
 
 // daemon runs the agent until the test's end.
@@ -469,6 +473,22 @@ func TestWhoMayNotIsToldHow(t *testing.T) {
 	for _, got := range []string{hint(denied, 0), hint(errors.New("cannot pair"), 1000)} {
 		if got != "" {
 			t.Errorf("says %q where that does not help", got)
+		}
+	}
+}
+
+// A disk that is full has not got what was asked for.
+func TestTheOutputCannotBeWritten(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	h := newHost(t)
+	for _, args := range [][]string{{"version"}, {"--version"}, {"--help"}, {"check-config"}, {"key", "wss://relay.example.com"}} {
+		var errs syncBuffer
+		if code := h.app(nil, full, &errs).Main(t.Context(), args); code != exitFailure || !strings.Contains(errs.String(), "cannot write the output: ") {
+			t.Errorf("%v: exit %d, %q", args, code, errs.String())
 		}
 	}
 }

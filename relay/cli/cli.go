@@ -79,11 +79,15 @@ func (p Program) Run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(p.Stdin)
-	root.SetOut(p.Stdout)
+	out := console.NewOutput(p.Stdout)
+	root.SetOut(out)
 	root.SetErr(p.Stderr)
 	cmd, err := root, errTokenArgument
 	if !slices.ContainsFunc(args, holdsToken) {
 		cmd, err = root.ExecuteContextC(ctx)
+	}
+	if unwritten := out.Failed(err); unwritten != nil { // help; all others look for themselves
+		err = unwritten
 	}
 	var status exitStatus
 	var usage *usageError

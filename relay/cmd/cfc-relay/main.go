@@ -19,6 +19,7 @@ import (
 	"fabric.center/cfc/relay/server"
 	"fabric.center/cfc/relay/store"
 	"fabric.center/cfc/shared/config"
+	"fabric.center/cfc/shared/console"
 	"fabric.center/cfc/shared/logging"
 	"fabric.center/cfc/shared/manpage"
 	"github.com/spf13/cobra"
@@ -41,7 +42,12 @@ const copyTimeout = time.Minute
 const readyTimeout = 4 * time.Second
 
 func main() {
-	err := newCommand().ExecuteContext(untilTold(context.Background()))
+	out, root := console.NewOutput(os.Stdout), newCommand()
+	root.SetOut(out)
+	err := root.ExecuteContext(untilTold(context.Background()))
+	if unwritten := out.Failed(err); unwritten != nil {
+		err = failed(unwritten)
+	}
 	if err == nil {
 		return
 	}

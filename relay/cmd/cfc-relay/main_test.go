@@ -119,6 +119,21 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// A disk that is full has not got what was asked for.
+func TestTheOutputCannotBeWritten(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	defer full.Close()
+	for _, args := range [][]string{{"version"}, {"--version"}, {"--help"}, {"check-config", "--data", t.TempDir()}} {
+		cmd := program(t, nil, args...)
+		var errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = full, &errs
+		if _ = cmd.Run(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(errs.String(), "cannot write the output: ") {
+			t.Errorf("%v: exit %d, %s", args, cmd.ProcessState.ExitCode(), errs.String())
+		}
+	}
+}
+
 // A command shows the flags that mean something to it.
 func TestHelpShowsTheCommandsOwnFlags(t *testing.T) {
 	for command, own := range map[string][]string{"backup": {"config", "data", "help"}, "restore": {"config", "data", "help"}, "ready": {"config", "help", "monitor-listen"}} {
