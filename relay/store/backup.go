@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -76,14 +75,7 @@ func Restore(ctx context.Context, backup, path string) error {
 	if sameFile(path, backup) {
 		return fail(errors.New("onto itself"))
 	}
-	data, err := os.ReadFile(backup)
-	if err != nil {
-		return fail(err)
-	}
-	state, err := readImage(bytes.NewReader(data), int64(len(data)))
-	if err == nil {
-		_, err = inspect(state)
-	}
+	state, err := readBackup(backup)
 	if err != nil {
 		return fail(err)
 	}
@@ -108,6 +100,24 @@ func Restore(ctx context.Context, backup, path string) error {
 		return fail(err)
 	}
 	return nil
+}
+
+func readBackup(path string) (image, error) {
+	f, err := durable.OpenFile(path)
+	if err != nil {
+		return image{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return image{}, err
+	}
+	state, err := readImage(f, info.Size())
+	if err != nil {
+		return image{}, err
+	}
+	_, err = inspect(state)
+	return state, err
 }
 
 func sameFile(a, b string) bool {

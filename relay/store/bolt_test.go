@@ -255,7 +255,7 @@ func TestRestore(t *testing.T) {
 	}
 	must(t, s.Close())
 	must(t, os.WriteFile(filepath.Join(dir, "bad"), []byte("no store"), 0o600))
-	for _, bad := range []string{filepath.Join(dir, "bad"), filepath.Join(dir, "none"), path} {
+	for _, bad := range []string{filepath.Join(dir, "bad"), filepath.Join(dir, "none"), path, "/dev/zero", dir} {
 		if err := Restore(t.Context(), bad, path); err == nil || !strings.Contains(err.Error(), bad) {
 			t.Fatalf("restore from %s: %v", bad, err)
 		}
