@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"fabric.center/cfc/shared/cfcerr"
 	"fabric.center/cfc/shared/identity"
@@ -52,8 +53,8 @@ func (a *app) changeStore(change func(*store) error) error {
 
 // place is where this command goes: flags before environment before context.
 func (a *app) place() (place, error) {
-	if a.flags.timeout < 0 {
-		return place{}, usagef("--timeout %s: expected a time above 0", a.flags.timeout)
+	if t := a.flags.timeout; t != 0 && t < time.Millisecond { // WAMP counts in milliseconds
+		return place{}, usagef("--timeout %s: expected 1ms or more", t)
 	}
 	s, err := a.store()
 	if err != nil {
