@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,8 +95,8 @@ func (c Config) Validate() []config.Fault {
 	if c.Data == "" {
 		fault("data", "expected a directory, found nothing")
 	}
-	if c.Control == "" {
-		fault("control", "expected the path of a socket, found nothing")
+	if !socketPath(c.Control) {
+		fault("control", "expected the path of a socket, of %d bytes at most, found %q", maxSocketPath, c.Control)
 	}
 	if c.Relay != "" {
 		if _, err := session.Address(c.Relay, wire.RoleNode); err != nil {
@@ -150,9 +151,17 @@ func (c Config) CheckPolicy() error { return policy.Check(c.policyFile()) }
 // authenticate its agent.
 func local(address string) bool {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return path != ""
+		return socketPath(path)
 	}
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
+	if _, wrong := strconv.ParseUint(port, 10, 16); wrong != nil {
+		return false
+	}
 	ip := net.ParseIP(host)
 	return err == nil && ip != nil && ip.IsLoopback()
 }
+
+// maxSocketPath is what fits into an address, with a zero behind it (unix(7)).
+const maxSocketPath = 107
+
+func socketPath(path string) bool { return path != "" && len(path) <= maxSocketPath }

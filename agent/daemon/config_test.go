@@ -3,6 +3,7 @@ package daemon
 import (
 	"flag"
 	"os"
+	"strings"
 	"testing"
 
 	"fabric.center/cfc/shared/config"
@@ -39,24 +40,34 @@ func TestPathsOfTheNodeAreAbsolute(t *testing.T) {
 }
 
 func TestConfigurationFaults(t *testing.T) {
-	for key, change := range map[string]func(*Config){
-		"data":        func(c *Config) { c.Data = "" },
-		"control":     func(c *Config) { c.Control = "" },
-		"relay":       func(c *Config) { c.Relay = "ftp://x" },
-		"node.listen": func(c *Config) { c.Node.Listen = "0.0.0.0:869" },
-		"node.pubkey": func(c *Config) { c.Node.Pubkey = "xyz" },
-		"node.cbdir":  func(c *Config) { c.Node.Supervise = true },
-		"docker.host": func(c *Config) { c.Docker.Host = "http://127.0.0.1:2375" },
-		"docker.cert": func(c *Config) { c.Docker.Host, c.Docker.Cert = "tcp://127.0.0.1:2376", "c" },
-		"docker.ca":   func(c *Config) { c.Docker.Host = "tcp://192.0.2.1:2376" },
+	long := "/run/" + strings.Repeat("x", 103)
+	for _, c := range []struct {
+		key    string // empty for none
+		change func(*Config)
+	}{
+		{"data", func(c *Config) { c.Data = "" }},
+		{"control", func(c *Config) { c.Control = "" }},
+		{"control", func(c *Config) { c.Control = long }},
+		{"", func(c *Config) { c.Control = long[:len(long)-1] }},
+		{"relay", func(c *Config) { c.Relay = "ftp://x" }},
+		{"node.listen", func(c *Config) { c.Node.Listen = "0.0.0.0:869" }},
+		{"node.listen", func(c *Config) { c.Node.Listen = "127.0.0.1:65536" }},
+		{"node.listen", func(c *Config) { c.Node.Listen = "127.0.0.1:http" }},
+		{"node.listen", func(c *Config) { c.Node.Listen = "unix:" + long }},
+		{"node.pubkey", func(c *Config) { c.Node.Pubkey = "xyz" }},
+		{"node.cbdir", func(c *Config) { c.Node.Supervise = true }},
+		{"docker.host", func(c *Config) { c.Docker.Host = "http://127.0.0.1:2375" }},
+		{"docker.cert", func(c *Config) { c.Docker.Host, c.Docker.Cert = "tcp://127.0.0.1:2376", "c" }},
+		{"docker.ca", func(c *Config) { c.Docker.Host = "tcp://192.0.2.1:2376" }},
 	} {
-		var c Config
-		if err := config.Load(&c, config.Sources{}); err != nil {
+		var conf Config
+		if err := config.Load(&conf, config.Sources{}); err != nil {
 			t.Fatalf("the defaults: %v", err)
 		}
-		change(&c)
-		if faults := c.Validate(); len(faults) != 1 || faults[0].Key != key {
-			t.Errorf("%s: %v", key, faults)
+		c.change(&conf)
+		faults := conf.Validate()
+		if c.key == "" && len(faults) > 0 || c.key != "" && (len(faults) != 1 || faults[0].Key != c.key) {
+			t.Errorf("%q: %v", c.key, faults)
 		}
 	}
 }
